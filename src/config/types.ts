@@ -1,0 +1,183 @@
+/**
+ * The resolved configuration: what rooms read. Plain JSON, every value present, every default already applied; the cold path
+ * reads exactly this from the file that `outrider compile` wrote. The policy file's own shape is in `schema.ts`.
+ *
+ * Names carry their unit. 0 means "off" only where the comment says so.
+ */
+
+/** Bumped when this shape changes: a compiled file of another format is refused with the remedy "compile again". */
+export const CONFIG_FORMAT = 1;
+
+/** The root. */
+export interface Config {
+  readonly format: typeof CONFIG_FORMAT;
+  /** First 12 hex digits of the SHA-256 of the resolved policy: in every log line, so that a line tells which policy judged it. */
+  readonly version: string;
+  readonly onProxyFailure: "open" | "closed";
+  readonly listen: Listen;
+  readonly limits: Limits;
+  readonly acl: Acl;
+  /** In order of the file. The last one is the implicit `default`, with no hosts: it takes what no other does. */
+  readonly destinations: readonly Destination[];
+  readonly telemetry: TelemetryConfig;
+}
+
+/** Where the proxy listens. */
+export interface Listen {
+  /** 127.0.0.1 unless `unsafe_bind` names another on purpose (RELIABILITY S1). */
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+}
+
+/** Every bound of the data path; policy file: `limits`. */
+export interface Limits {
+  /** Request line or status line plus all fields, bytes. Overflow: 431, or 502 UPSTREAM_INVALID. */
+  readonly headBytesMax: number;
+  /** Field lines in a head. Overflow: the same. */
+  readonly headerCountMax: number;
+  /** Request target, bytes. Overflow: 414. */
+  readonly targetBytesMax: number;
+  /** Client connections at once. Overflow: the new one gets 503 and is closed. */
+  readonly connectionsMax: number;
+  /** Tunnels (CONNECT, Upgrade) at once, all destinations together. Overflow: 503. */
+  readonly tunnelsMax: number;
+  /** From a connection's first byte (or the previous response) to the end of the head. Overflow: 408 and close. */
+  readonly headTimeoutMs: number;
+  /** A client connection without a request. Overflow: closed. */
+  readonly keepAliveMs: number;
+  /** Idle upstream connections kept, all destinations together. Overflow: the oldest is closed. */
+  readonly idleUpstreamMax: number;
+}
+
+/** Which targets may be called; policy file: `acl`. */
+export interface Acl {
+  readonly default: "allow" | "deny";
+  /** observe: nothing is refused or reported; report: what would be refused is noted in the record; enforce: it is refused. */
+  readonly mode: "observe" | "report" | "enforce";
+  /** Whether addresses of private ranges (RFC 1918, RFC 4193, CGNAT) may be dialled. */
+  readonly privateRanges: "allow" | "deny";
+  /** `CIDR` or `CIDR:port`: exceptions from the guard on addresses, for every destination. */
+  readonly allowAddresses: readonly string[];
+}
+
+/** A destination with its defaults applied and its routes resolved. */
+export interface Destination {
+  readonly name: string;
+  /** Lower case; exact names, `*.suffix` (sub-domains at any depth, not the suffix itself), IP addresses, or `*`. Empty only for the implicit default. */
+  readonly hosts: readonly string[];
+  /** Empty: any port. */
+  readonly ports: readonly number[];
+  /** The acl's word for this destination: allowed because the file names it, unless `access: deny`. */
+  readonly access: "allow" | "deny";
+  /** Exceptions from the guard on addresses, for this destination. */
+  readonly allowAddresses: readonly string[];
+  /** Port on the listener's host that forwards origin-form requests to `upstream`; 0 for none. */
+  readonly localPort: number;
+  /** Where calls really go; `null` keeps the target's own host and port. Required with `localPort`. */
+  readonly upstream: { readonly host: string; readonly port: number } | null;
+  /** TLS towards the upstream although the application speaks plain HTTP; `null` keeps the target's scheme. */
+  readonly tls: TlsOrigination | null;
+  /** Applies when no route matches. */
+  readonly policy: RoutePolicy;
+  /** First match wins. */
+  readonly routes: readonly Route[];
+}
+
+/** How TLS towards the upstream is spoken. Files are read when the proxy loads; a missing one is an error then, not at a call. */
+export interface TlsOrigination {
+  /** `file:/path`; "" for none. Certificate chain, PEM; may hold the key too. */
+  readonly clientCert: string;
+  /** `file:/path`; "" when the key is in `clientCert` or there is no client certificate. */
+  readonly clientKey: string;
+  /** `file:/path` of the only roots that are trusted; "" for Node's own roots. */
+  readonly ca: string;
+  /** Name sent as SNI and verified; "" for the target's host. */
+  readonly serverName: string;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+}
+
+/** A part of a destination with other policies. */
+export interface Route {
+  readonly match: {
+    /** Path prefix on segment boundaries (`/v1` matches `/v1` and `/v1/x`, not `/v10`); "" for any. */
+    readonly path: string;
+    /** Empty: any. */
+    readonly methods: readonly string[];
+  };
+  readonly policy: RoutePolicy;
+}
+
+/** The stages' options. */
+export interface RoutePolicy {
+  /** Whole call, all attempts and the body included; 0: only the invocation's deadline bounds it. */
+  readonly timeoutMs: number;
+  /** One attempt, until its response head; 0: off. */
+  readonly perTryTimeoutMs: number;
+  readonly dnsTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly tlsTimeoutMs: number;
+  /** Silence on either side while an exchange is open, the wait for the response head included; 0: off. */
+  readonly idleTimeoutMs: number;
+  /** Kept free of the invocation's time so that the handler can still answer. */
+  readonly deadlineReserveMs: number;
+  /** Request headers that carry the caller's own deadline: name (lower case) and how its value reads. */
+  readonly deadlineHeaders: readonly { readonly name: string; readonly format: "milliseconds" | "seconds" | "grpc" }[];
+  readonly retry: RetryOptions;
+  readonly rateLimit: RateLimitOptions | null;
+  readonly concurrency: ConcurrencyOptions | null;
+  /** Formats written on the way out, in order; empty: none. */
+  readonly propagate: readonly ("tracecontext" | "xray")[];
+}
+
+/** What is sent again, how often, and what it may cost; policy file: `retry`. */
+export interface RetryOptions {
+  /** Tries after the first; 0: no retry. */
+  readonly maxRetries: number;
+  readonly on: readonly RetryCondition[];
+  /** Statuses among the conditions, each 400..599. */
+  readonly statuses: readonly number[];
+  /** Methods that may be sent again after bytes left. */
+  readonly methods: readonly string[];
+  /** With one of these headers (lower case) any method may be sent again. */
+  readonly idempotencyHeaders: readonly string[];
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  /** Tokens that each success gives back; a retry costs 1. 0.2: at most a fifth more calls in the long run. */
+  readonly budgetRatio: number;
+  /** Retries that each invocation may make whatever the bucket says. */
+  readonly budgetFloor: number;
+  /** Request bytes kept for another try. A longer body streams and is not sent again. */
+  readonly replayBufferBytes: number;
+}
+
+/** Conditions that are not statuses. */
+export type RetryCondition = "connect_failure" | "reset_before_response" | "per_try_timeout";
+
+/** Token bucket per destination and route. */
+export interface RateLimitOptions {
+  readonly perSecond: number;
+  readonly burst: number;
+  /** What a call without a token does: refused with 429 and Retry-After, or waits within its deadline. */
+  readonly overflow: "reject" | "wait";
+}
+
+/** Calls in flight per destination and route, counted until the last byte. */
+export interface ConcurrencyOptions {
+  readonly max: number;
+  /** Calls that may wait for a slot; 0: refused at once. */
+  readonly queueMax: number;
+}
+
+/** Policy file: `telemetry`. */
+export interface TelemetryConfig {
+  /** all: a line per call; sampled: `sampleRatio` of the good calls and every failed one; off: none. */
+  readonly accessLog: "all" | "sampled" | "off";
+  readonly sampleRatio: number;
+  /** One line per invocation. */
+  readonly summary: boolean;
+  /** Time that telemetry may hold the end of an invocation, at most. */
+  readonly flushCapMs: number;
+  /** stdout (the platform's log), stderr, or `file:/path`. */
+  readonly destination: string;
+}

@@ -1,0 +1,77 @@
+/**
+ * Reading and editing `FieldLines`, the validated field lines of a head. Pure string work: values that nobody asks for are never cut out.
+ * Names are given in lower case.
+ */
+import type { FieldLines } from "../exchange.ts";
+
+const COLON = 58;
+
+/** Whether `text` has `name` (lower case) at `at`, whatever its case there. */
+export function nameAt(text: string, at: number, name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    let code = text.charCodeAt(at + i);
+    if (code >= 65 && code <= 90) code += 32;
+    if (code !== name.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+/** Start of the first line named `name` at or after `from`, or -1. */
+function lineOf(fields: FieldLines, name: string, from: number): number {
+  let at = from;
+  while (at < fields.length) {
+    if (fields.charCodeAt(at + name.length) === COLON && nameAt(fields, at, name)) return at;
+    at = fields.indexOf("\r\n", at) + 2;
+  }
+  return -1;
+}
+
+function valueOf(fields: FieldLines, name: string, line: number): string {
+  return fields.slice(line + name.length + 1, fields.indexOf("\r\n", line)).trim();
+}
+
+/** The value of the first field named `name`, without the blanks around it; `undefined` when there is none. */
+export function fieldValue(fields: FieldLines, name: string): string | undefined {
+  const line = lineOf(fields, name, 0);
+  return line < 0 ? undefined : valueOf(fields, name, line);
+}
+
+/** The values of all fields named `name`, in order. */
+export function fieldValues(fields: FieldLines, name: string): string[] {
+  const values: string[] = [];
+  for (let line = lineOf(fields, name, 0); line >= 0; ) {
+    values.push(valueOf(fields, name, line));
+    line = lineOf(fields, name, fields.indexOf("\r\n", line) + 2);
+  }
+  return values;
+}
+
+/** The fields without any named `name`. */
+export function withoutField(fields: FieldLines, name: string): FieldLines {
+  let rest = fields;
+  for (let line = lineOf(rest, name, 0); line >= 0; line = lineOf(rest, name, line)) {
+    rest = rest.slice(0, line) + rest.slice(rest.indexOf("\r\n", line) + 2);
+  }
+  return rest;
+}
+
+/**
+ * The fields with exactly one named `name` (written as `name`), at the end; earlier ones are dropped.
+ * @throws RangeError when `value` has a character that a field value cannot have: the caller let outside text through
+ */
+export function withField(fields: FieldLines, name: string, value: string): FieldLines {
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) throw new RangeError(`not a field value for ${name}`);
+  return `${withoutField(fields, name)}${name}: ${value}\r\n`;
+}
+
+/** All fields as `[name, value]`, in order and with their case. */
+export function fieldPairs(fields: FieldLines): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at < fields.length; ) {
+    const colon = fields.indexOf(":", at);
+    const end = fields.indexOf("\r\n", at);
+    pairs.push([fields.slice(at, colon), fields.slice(colon + 1, end).trim()]);
+    at = end + 2;
+  }
+  return pairs;
+}
