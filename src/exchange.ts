@@ -28,7 +28,9 @@ export type TrailEntry =
   | { readonly kind: "queued"; readonly stage: string; readonly waitMs: number }
   | { readonly kind: "limited"; readonly stage: string; readonly limit: number }
   | { readonly kind: "would_deny"; readonly rule: string }
-  | { readonly kind: "denied"; readonly rule: string };
+  | { readonly kind: "denied"; readonly rule: string }
+  | { readonly kind: "trace"; readonly traceId: string; readonly spanId: string }
+  | { readonly kind: "tunnel"; readonly bytesUp: number; readonly bytesDown: number };
 
 /** One try at the upstream. Filled in while it runs; times are `Clock.now()` milliseconds, 0 for a step that did not happen. */
 export interface AttemptFacts {
@@ -66,6 +68,8 @@ export interface RequestParts {
   readonly body?: Body;
   readonly expectContinue?: boolean;
   readonly upgrade?: string;
+  readonly teTrailers?: boolean;
+  readonly hasLength?: boolean;
   readonly startedMs?: number;
 }
 
@@ -98,6 +102,10 @@ export class EgressRequest {
   readonly expectContinue: boolean;
   /** The protocol that the client offers to switch to, or "" (RFC 9110 §7.8). */
   readonly upgrade: string;
+  /** The client takes trailers (RFC 9110 §10.1.4). */
+  readonly teTrailers: boolean;
+  /** The client stated a length, so that `Content-Length: 0` and none stay apart (a signature may cover it). */
+  readonly hasLength: boolean;
   readonly startedMs: number;
   /** Absolute, in `Clock.now()` milliseconds; `Infinity` for none. No byte of the call leaves after it. */
   readonly deadlineMs: number;
@@ -122,6 +130,8 @@ export class EgressRequest {
     this.body = parts.body ?? EMPTY_BODY;
     this.expectContinue = parts.expectContinue ?? false;
     this.upgrade = parts.upgrade ?? "";
+    this.teTrailers = parts.teTrailers ?? false;
+    this.hasLength = parts.hasLength ?? false;
     this.startedMs = parts.startedMs ?? 0;
     this.deadlineMs = from === undefined ? Number.POSITIVE_INFINITY : from.deadlineMs;
     this.attempt = from === undefined ? 1 : from.attempt;

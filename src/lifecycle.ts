@@ -64,7 +64,13 @@ export class Lifecycle {
     const idleMs = Math.max(0, now - this.#idleSince.now, wall - this.#idleSince.wall);
     this.#sequence += 1;
     this.phase = "busy";
-    this.work = { id, deadlineMs: now + (deadlineWallMs - wall), trace, sequence: this.#sequence, startedMs: now };
+    this.work = {
+      id,
+      deadlineMs: now + (deadlineWallMs - wall),
+      trace,
+      sequence: this.#sequence,
+      startedMs: now,
+    };
     for (const listener of this.#listeners) listener.workStarted?.(this.work, idleMs);
   }
 

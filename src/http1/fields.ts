@@ -26,21 +26,21 @@ function lineOf(fields: FieldLines, name: string, from: number): number {
   return -1;
 }
 
-function valueOf(fields: FieldLines, name: string, line: number): string {
+function valueAt(fields: FieldLines, name: string, line: number): string {
   return fields.slice(line + name.length + 1, fields.indexOf("\r\n", line)).trim();
 }
 
 /** The value of the first field named `name`, without the blanks around it; `undefined` when there is none. */
 export function fieldValue(fields: FieldLines, name: string): string | undefined {
   const line = lineOf(fields, name, 0);
-  return line < 0 ? undefined : valueOf(fields, name, line);
+  return line < 0 ? undefined : valueAt(fields, name, line);
 }
 
 /** The values of all fields named `name`, in order. */
 export function fieldValues(fields: FieldLines, name: string): string[] {
   const values: string[] = [];
   for (let line = lineOf(fields, name, 0); line >= 0; ) {
-    values.push(valueOf(fields, name, line));
+    values.push(valueAt(fields, name, line));
     line = lineOf(fields, name, fields.indexOf("\r\n", line) + 2);
   }
   return values;

@@ -1,0 +1,88 @@
+/**
+ * Where a request wants to go: the target of its first line, read once and strictly (RFC 9112 §3.2, RFC 3986 §3.2). Whatever
+ * two readers could understand differently is refused. Pure.
+ */
+import { EgressError } from "../errors.ts";
+import type { Scheme } from "../exchange.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+
+/** What a request head names. */
+export interface Target {
+  readonly scheme: Scheme;
+  /** Lower case, no brackets, no trailing dot. */
+  readonly host: string;
+  readonly port: number;
+  /** Origin form, raw; `host:port` for CONNECT. */
+  readonly path: string;
+}
+
+/** A listener either takes proxy requests, or stands for one destination. */
+export type ListenerRole =
+  | { readonly kind: "proxy" }
+  | { readonly kind: "local"; readonly scheme: Scheme; readonly host: string; readonly port: number };
+
+const ABSOLUTE = /^(https?):\/\/([^/?]*)(.*)$/i;
+/** `host`, `host:port`, `[v6]`, `[v6]:port`. A name is letters, digits, hyphen, underscore and dots: no escapes, no user, no zone. */
+const AUTHORITY = /^(?:([0-9a-z_](?:[0-9a-z._-]{0,252}))|\[([0-9a-f:.]{2,45})\])(?::([0-9]{1,5}))?$/i;
+
+const refuse = (why: string): EgressError => new EgressError("BAD_TARGET", why);
+
+/** Host and port of an authority. `defaultPort` 0 makes the port obligatory. */
+export function parseAuthority(
+  text: string,
+  defaultPort: number,
+): { host: string; port: number } | EgressError {
+  const match = AUTHORITY.exec(text);
+  if (match === null) return refuse("malformed authority");
+  const port = match[3] === undefined ? defaultPort : Number(match[3]);
+  if (port < 1 || port > 65535) return refuse(match[3] === undefined ? "no port" : "port out of range");
+  const name = (match[1] ?? match[2]!).toLowerCase();
+  const host = name.endsWith(".") ? name.slice(0, -1) : name;
+  if (host === "" || host.includes("..")) return refuse("malformed authority");
+  return { host, port };
+}
+
+/** The target of a request that came to a listener of `role`. */
+export function targetOf(head: RequestHead, role: ListenerRole): Target | EgressError {
+  // RFC 9112 §3.2: HTTP/1.1 without Host is refused, and so is a Host that is no authority.
+  if (head.host === null) {
+    if (head.minor === 1) return refuse("no Host");
+  } else if (head.host !== "") {
+    const named = parseAuthority(head.host, 80);
+    if (named instanceof EgressError) return named;
+  }
+  if (role.kind === "local") return localTarget(head, role);
+  if (head.method === "CONNECT") return connectTarget(head);
+  const match = ABSOLUTE.exec(head.target);
+  if (match === null) {
+    return refuse(
+      "this port takes absolute-form requests and CONNECT; an origin-form request needs a destination's local_port",
+    );
+  }
+  const scheme = match[1]!.toLowerCase() === "https" ? "https" : "http";
+  const authority = parseAuthority(match[2]!, scheme === "https" ? 443 : 80);
+  if (authority instanceof EgressError) return authority;
+  const rest = match[3]!;
+  // RFC 9112 §3.2.4: OPTIONS for the server as a whole comes to a proxy as an absolute target without a path.
+  const path = rest.startsWith("/") ? rest : rest === "" && head.method === "OPTIONS" ? "*" : `/${rest}`;
+  return { scheme, host: authority.host, port: authority.port, path };
+}
+
+function connectTarget(head: RequestHead): Target | EgressError {
+  const authority = parseAuthority(head.target, 0);
+  if (authority instanceof EgressError) return authority;
+  // RFC 9110 §9.3.6: content in a CONNECT request has no meaning; bytes behind the head belong to the tunnel.
+  if (head.bodyLength !== 0) return refuse("CONNECT with a body");
+  return { scheme: "http", host: authority.host, port: authority.port, path: head.target };
+}
+
+function localTarget(
+  head: RequestHead,
+  role: { readonly scheme: Scheme; readonly host: string; readonly port: number },
+): Target | EgressError {
+  if (head.method === "CONNECT") return refuse("CONNECT to a destination's local port");
+  if (head.target.startsWith("/") || (head.target === "*" && head.method === "OPTIONS")) {
+    return { scheme: role.scheme, host: role.host, port: role.port, path: head.target };
+  }
+  return refuse("a destination's local port takes origin-form requests");
+}

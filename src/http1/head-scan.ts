@@ -1,0 +1,195 @@
+/**
+ * One walk over the validated field lines of a head: what belongs to this hop is understood and cut out, the rest is kept as
+ * contiguous slices, in order and with its case. Used for requests and responses alike.
+ */
+import type { FieldLines } from "../exchange.ts";
+import { fieldValues, nameAt, withoutField } from "./fields.ts";
+
+/** What a head says about its own hop (RFC 9110 §7.6.1, RFC 9112 §6 and §9). */
+export interface Hop {
+  /** End-to-end fields only. */
+  fields: FieldLines;
+  /** Field lines seen, kept or not. */
+  count: number;
+  /** The value of Host; `null` when there is none. */
+  host: string | null;
+  /** -1 when there is none. */
+  contentLength: number;
+  chunked: boolean;
+  /** `Connection` named `close`, `keep-alive`, `upgrade`. */
+  close: boolean;
+  keepAlive: boolean;
+  connectionUpgrade: boolean;
+  /** Value of `Upgrade`, or "". */
+  upgrade: string;
+  /** Value of `Expect`, or "". */
+  expect: string;
+  /** `TE` names `trailers`. */
+  teTrailers: boolean;
+}
+
+/** Why a head is refused. `unsupported` is a transfer coding that is valid but unknown here. */
+export type HeadProblem = { readonly kind: "invalid" | "unsupported" | "too_many"; readonly why: string };
+
+/** Larger lengths cannot be counted exactly in a JavaScript number; 15 digits are 1 PB. */
+const CONTENT_LENGTH = /^[0-9]{1,15}$/;
+
+/** What a field line of this hop means; `null`: it is end-to-end. */
+type HopField =
+  | "connection"
+  | "content-length"
+  | "drop"
+  | "expect"
+  | "host"
+  | "te"
+  | "trailer"
+  | "transfer-encoding"
+  | "upgrade";
+
+/** By length of the name, so that most lines are told apart by one array look-up. */
+const HOP_FIELDS: readonly (readonly (readonly [name: string, field: HopField])[] | undefined)[] = byLength([
+  ["connection", "connection"],
+  ["content-length", "content-length"],
+  ["expect", "expect"],
+  ["host", "host"],
+  ["te", "te"],
+  ["trailer", "trailer"],
+  ["transfer-encoding", "transfer-encoding"],
+  ["upgrade", "upgrade"],
+  ["http2-settings", "drop"],
+  ["keep-alive", "drop"],
+  // An inbound `Proxy` field becomes HTTP_PROXY in programs of the CGI family (CVE-2016-5385, "httpoxy").
+  ["proxy", "drop"],
+  ["proxy-authenticate", "drop"],
+  ["proxy-authentication-info", "drop"],
+  ["proxy-authorization", "drop"],
+  ["proxy-connection", "drop"],
+]);
+
+function byLength(names: [string, HopField][]): [string, HopField][][] {
+  const table: [string, HopField][][] = [];
+  for (const entry of names) (table[entry[0].length] ??= []).push(entry);
+  return table;
+}
+
+function hopField(text: string, at: number, colon: number): HopField | null {
+  const candidates = HOP_FIELDS[colon - at];
+  if (candidates === undefined) return null;
+  for (const [name, field] of candidates) if (nameAt(text, at, name)) return field;
+  return null;
+}
+
+/**
+ * Walks the lines from `at` to `end` of `text`, each `name:value\r\n` with a valid name and value (the caller's regular
+ * expression has seen to that).
+ */
+export function scanFields(text: string, at: number, end: number, countMax: number): Hop | HeadProblem {
+  const hop: Hop = {
+    fields: "",
+    count: 0,
+    host: null,
+    contentLength: -1,
+    chunked: false,
+    close: false,
+    keepAlive: false,
+    connectionUpgrade: false,
+    upgrade: "",
+    expect: "",
+    teTrailers: false,
+  };
+  let kept = "";
+  let keepFrom = at;
+  let nominated: string[] | null = null;
+  let trailer = false;
+  for (let line = at; line < end; ) {
+    if (++hop.count > countMax) return { kind: "too_many", why: `more than ${countMax} header fields` };
+    const colon = text.indexOf(":", line);
+    const next = text.indexOf("\r\n", colon) + 2;
+    const field = hopField(text, line, colon);
+    if (field !== null) {
+      if (line > keepFrom) kept += text.slice(keepFrom, line);
+      keepFrom = next;
+      const value = text.slice(colon + 1, next - 2).trim();
+      switch (field) {
+        case "connection":
+          nominated = readConnection(hop, value, nominated);
+          break;
+        case "content-length":
+          if (hop.contentLength >= 0) return { kind: "invalid", why: "more than one Content-Length" };
+          if (!CONTENT_LENGTH.test(value)) return { kind: "invalid", why: "Content-Length is not a number" };
+          hop.contentLength = Number(value);
+          break;
+        case "transfer-encoding": {
+          if (hop.chunked) return { kind: "invalid", why: "more than one Transfer-Encoding" };
+          const coding = value.toLowerCase();
+          if (coding !== "chunked") return codingProblem(coding);
+          hop.chunked = true;
+          break;
+        }
+        case "host":
+          if (hop.host !== null) return { kind: "invalid", why: "more than one Host" };
+          hop.host = value;
+          break;
+        case "upgrade":
+          hop.upgrade = hop.upgrade === "" ? value : `${hop.upgrade}, ${value}`;
+          break;
+        case "expect":
+          hop.expect = hop.expect === "" ? value.toLowerCase() : `${hop.expect}, ${value}`;
+          break;
+        case "te":
+          hop.teTrailers ||= /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value);
+          break;
+        case "trailer":
+          trailer = true;
+          kept += text.slice(line, next);
+          break;
+        case "drop":
+          break;
+      }
+    }
+    line = next;
+  }
+  if (hop.chunked && hop.contentLength >= 0) {
+    return { kind: "invalid", why: "both Content-Length and Transfer-Encoding" };
+  }
+  hop.fields =
+    keepFrom === at ? text.slice(at, end) : keepFrom < end ? kept + text.slice(keepFrom, end) : kept;
+  // Without chunks there can be no trailers, so an announcement of some would be a lie.
+  if (trailer && !hop.chunked) hop.fields = withoutField(hop.fields, "trailer");
+  if (nominated !== null) for (const name of nominated) hop.fields = withoutField(hop.fields, name);
+  return hop;
+}
+
+function codingProblem(coding: string): HeadProblem {
+  // RFC 9112 §6.3: a request whose last coding is not chunked has no reliable length.
+  const known = /^(?:(?:gzip|x-gzip|deflate|compress|x-compress)[ \t]*,[ \t]*)*chunked$/.test(coding);
+  if (known || /^(?:gzip|x-gzip|deflate|compress|x-compress)$/.test(coding)) {
+    return { kind: "unsupported", why: "a transfer coding other than chunked" };
+  }
+  return { kind: "invalid", why: "Transfer-Encoding is not chunked" };
+}
+
+const CONNECTION_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** Notes the options of one `Connection` value; returns the field names that it nominates besides the ones always cut out. */
+function readConnection(hop: Hop, value: string, nominated: string[] | null): string[] | null {
+  let names = nominated;
+  for (const part of value.toLowerCase().split(",")) {
+    const option = part.trim();
+    if (option === "close") hop.close = true;
+    else if (option === "keep-alive") hop.keepAlive = true;
+    else if (option === "upgrade") hop.connectionUpgrade = true;
+    else if (option !== "te" && CONNECTION_TOKEN.test(option)) (names ??= []).push(option);
+  }
+  return names;
+}
+
+/** Values of a `Trailer` announcement, lower case; for tests and telemetry. */
+export function announcedTrailers(fields: FieldLines): string[] {
+  return fieldValues(fields, "trailer").flatMap((value) =>
+    value
+      .toLowerCase()
+      .split(",")
+      .map((name) => name.trim()),
+  );
+}

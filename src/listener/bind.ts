@@ -1,0 +1,63 @@
+/**
+ * Binding the listening sockets: the cold tier's part of the listener, so that the application can connect before anything else
+ * is loaded. Connections that come before `serve` wait, unread, in the order of their arrival.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+
+/** One listening socket. */
+export interface Binding {
+  readonly host: string;
+  /** The port that the system gave when 0 was asked for. */
+  readonly port: number;
+  /** Hands over the connections that wait and all that come. Called once. */
+  serve(accept: (socket: Socket) => void): void;
+  /** Stops listening; open connections stay open. Resolves when the port is free. */
+  close(): Promise<void>;
+}
+
+/** Connections that may wait before `serve`. Overflow: reset, as a full backlog would do. */
+const WAITING_MAX = 1024;
+
+/** Whether `host` is loopback: the only place where the proxy listens unless the policy says `unsafe_bind`. */
+export function isLoopback(host: string): boolean {
+  return host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+/**
+ * Listens on `host:port`.
+ * @throws the system's error, with `code` EADDRINUSE, EACCES, EADDRNOTAVAIL …
+ */
+export function bind(host: string, port: number): Promise<Binding> {
+  const waiting: Socket[] = [];
+  let accept: ((socket: Socket) => void) | null = null;
+  const server: Server = createServer({
+    allowHalfOpen: true,
+    pauseOnConnect: true,
+    noDelay: true,
+    keepAlive: false,
+    highWaterMark: 64 * 1024,
+  });
+  server.on("connection", (socket) => {
+    if (accept !== null) return accept(socket);
+    // An error before anyone listens would end the process.
+    socket.on("error", () => socket.destroy());
+    if (waiting.length >= WAITING_MAX) socket.resetAndDestroy();
+    else waiting.push(socket);
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, backlog: 511 }, () => {
+      server.removeListener("error", reject);
+      const address = server.address();
+      resolve({
+        host,
+        port: typeof address === "object" && address !== null ? address.port : port,
+        serve: (taker) => {
+          accept = taker;
+          for (const socket of waiting.splice(0)) if (!socket.destroyed) taker(socket);
+        },
+        close: () => new Promise((closed) => server.close(() => closed())),
+      });
+    });
+  });
+}

@@ -1,0 +1,98 @@
+/** All listening sockets and the connections that came through them: accepts, bounds, sweeps, drains. */
+import type { Socket } from "node:net";
+import type { ListenerRole } from "../capture/target.ts";
+import type { Clock, Timer } from "../clock.ts";
+import type { Limits } from "../config/types.ts";
+import { EgressError } from "../errors.ts";
+import type { Send } from "../exchange.ts";
+import type { Binding } from "./bind.ts";
+import { ClientConnection, type ConnectionContext } from "./connection.ts";
+import { writeRefusal } from "./reply.ts";
+
+/** What a listener needs from the rest. */
+export interface ListenerOptions {
+  readonly limits: Limits;
+  /** See `ConnectionContext.idleTimeoutMs`. */
+  readonly idleTimeoutMs: number;
+  readonly clock: Clock;
+  readonly send: Send;
+}
+
+/** Timeouts of connections are checked this often while there are any. */
+const SWEEP_MS = 1000;
+/** While draining: how often to look whether the last call has ended. */
+const DRAIN_POLL_MS = 10;
+
+/** See the file's header. */
+export class Listener {
+  readonly #context: ConnectionContext;
+  readonly #bindings: Binding[] = [];
+  readonly #connections = new Set<ClientConnection>();
+  #sweeper: Timer | null = null;
+  #calls = 0;
+
+  constructor(options: ListenerOptions) {
+    // Unique enough to find a call in the log of its sandbox; not a secret and not a trace id.
+    const prefix = Math.floor(Math.random() * 36 ** 4).toString(36);
+    this.#context = {
+      ...options,
+      nextCallId: () => `${prefix}-${(++this.#calls).toString(36)}`,
+      draining: false,
+      tunnels: 0,
+    };
+  }
+
+  /** Takes the connections of `binding`. */
+  serve(binding: Binding, role: ListenerRole): void {
+    this.#bindings.push(binding);
+    binding.serve((socket) => this.#accept(socket, role));
+  }
+
+  /** The ports that are listened on: calls to them would come back here. */
+  ports(): ReadonlySet<number> {
+    return new Set(this.#bindings.map((binding) => binding.port));
+  }
+
+  /** Connections and tunnels open now. */
+  open(): { connections: number; tunnels: number } {
+    return { connections: this.#connections.size, tunnels: this.#context.tunnels };
+  }
+
+  /** Stops listening, lets calls in flight finish until `deadlineMs` (`Clock.now()`), then resets what is left. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#context.draining = true;
+    const closed = Promise.all(this.#bindings.map((binding) => binding.close()));
+    for (const connection of this.#connections) connection.endIfIdle();
+    const { clock } = this.#context;
+    const busy = (): boolean => [...this.#connections].some((connection) => connection.busy);
+    while (busy() && clock.now() < deadlineMs) {
+      await new Promise<void>((resolve) => clock.after(DRAIN_POLL_MS, resolve));
+    }
+    this.#sweeper?.cancel();
+    for (const connection of this.#connections) connection.destroy();
+    await closed;
+  }
+
+  #accept(socket: Socket, role: ListenerRole): void {
+    if (this.#connections.size >= this.#context.limits.connectionsMax) {
+      const error = new EgressError("OVERLOADED", "limits.connections");
+      socket.on("error", () => {});
+      socket.end(writeRefusal(error, this.#context.nextCallId(), false, false), "latin1");
+      socket.destroySoon();
+      return;
+    }
+    const connection = new ClientConnection(socket, role, this.#context, (self) =>
+      this.#connections.delete(self),
+    );
+    this.#connections.add(connection);
+    this.#sweeper ??= this.#armSweep();
+  }
+
+  #armSweep(): Timer {
+    return this.#context.clock.after(SWEEP_MS, () => {
+      const now = this.#context.clock.now();
+      for (const connection of this.#connections) connection.sweep(now);
+      this.#sweeper = this.#connections.size > 0 ? this.#armSweep() : null;
+    });
+  }
+}

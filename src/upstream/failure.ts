@@ -1,0 +1,26 @@
+/** The one place where what Node reports about a connection becomes an `EgressError`. Pure. */
+import { EgressError, type ErrorCode } from "../errors.ts";
+
+/** What the connection was doing when it failed. */
+export type FailurePhase = "resolve" | "connect" | "tls" | "send";
+
+const BY_PHASE: Readonly<Record<FailurePhase, ErrorCode>> = {
+  resolve: "DNS_FAILED",
+  connect: "CONNECT_FAILED",
+  tls: "TLS_FAILED",
+  send: "UPSTREAM_RESET",
+};
+
+/** Codes of Node and OpenSSL that mean "the peer's certificate was not accepted by us" (node:tls, X509 certificate error codes). */
+const CERTIFICATE_CODES =
+  /^(?:CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH)/;
+
+/** An error event of a socket in `phase`. The message keeps Node's code, which is safe to log; the cause keeps the rest. */
+export function connectionFailure(phase: FailurePhase, error: unknown): EgressError {
+  if (error instanceof EgressError) return error;
+  const code = String((error as { code?: unknown } | null)?.code ?? "");
+  if (phase === "tls" && CERTIFICATE_CODES.test(code)) {
+    return new EgressError("CERTIFICATE_REJECTED", `certificate rejected: ${code}`, error);
+  }
+  return new EgressError(BY_PHASE[phase], `${phase} failed${code === "" ? "" : `: ${code}`}`, error);
+}

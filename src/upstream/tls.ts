@@ -1,0 +1,140 @@
+/**
+ * TLS towards upstreams: one context per destination, made when the proxy loads so that a missing or mismatched file is an error
+ * then; sessions are resumed per destination and host. Verification cannot be turned off.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { isIP, type OnReadOpts, type Socket } from "node:net";
+import {
+  connect,
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from "node:tls";
+import type { TlsOrigination } from "../config/types.ts";
+import type { Address } from "./resolve.ts";
+import { identityProblem } from "./server-identity.ts";
+
+/** What is shared by the connections of a destination that speak TLS. */
+export interface TlsClient {
+  /** Tells pools apart: connections made with different certificates or roots are never shared. */
+  readonly id: string;
+  /** Opens a connection that is usable at `secureConnect`. */
+  connect(to: Address, port: number, host: string, onread: OnReadOpts | undefined): TLSSocket;
+}
+
+/** A file of the policy is missing or unfit: names the key of the policy file, the path and the remedy. */
+export class TlsFileError extends Error {}
+
+/** Session tickets kept, per destination. Overflow: the oldest is forgotten. */
+const SESSIONS_MAX = 100;
+
+/** The client of a destination without a `tls` section: Node's roots, no client certificate. */
+export const PLAIN_TLS: TlsOrigination = {
+  clientCert: "",
+  clientKey: "",
+  ca: "",
+  serverName: "",
+  minVersion: "TLSv1.2",
+};
+
+/**
+ * Reads the files and makes the context.
+ * @throws TlsFileError
+ */
+export function createTlsClient(id: string, options: TlsOrigination): TlsClient {
+  const context = secureContext(id, options);
+  const sessions = new Map<string, Buffer>();
+  return {
+    id,
+    connect: (to, port, host, onread) => {
+      const name = options.serverName === "" ? host : options.serverName;
+      const isAddress = isIP(name) !== 0;
+      const key = `${name}:${port}`;
+      const socket = connect({
+        host: to.address,
+        port,
+        // RFC 6066 §3: no addresses in SNI.
+        servername: isAddress ? "" : name,
+        secureContext: context,
+        session: sessions.get(key),
+        ALPNProtocols: ["http/1.1"],
+        rejectUnauthorized: true,
+        checkServerIdentity: (_name, certificate: PeerCertificate) => {
+          const problem = identityProblem(
+            name,
+            isAddress,
+            certificate as unknown as Parameters<typeof identityProblem>[2],
+          );
+          return problem === null ? undefined : Object.assign(new Error(problem), { code: "CERT_IDENTITY" });
+        },
+        ...(onread === undefined ? {} : { onread }),
+      });
+      socket.on("session", (session) => {
+        sessions.delete(key);
+        sessions.set(key, session);
+        if (sessions.size > SESSIONS_MAX) sessions.delete(sessions.keys().next().value!);
+      });
+      return socket;
+    },
+  };
+}
+
+function secureContext(id: string, options: TlsOrigination): SecureContext {
+  const cert = readPem(id, "client_cert", options.clientCert);
+  const key = options.clientKey === "" ? cert : readPem(id, "client_key", options.clientKey);
+  const ca = readPem(id, "ca", options.ca);
+  try {
+    return createSecureContext({
+      minVersion: options.minVersion,
+      ...(cert === undefined ? {} : { cert, key: key! }),
+      ...(ca === undefined ? {} : { ca }),
+    });
+  } catch (error) {
+    const files = [options.clientCert, options.clientKey, options.ca]
+      .filter((file) => file !== "")
+      .join(", ");
+    throw new TlsFileError(
+      `destination ${id}: tls: ${files}: ${reason(error)}; give PEM files in which the key belongs to the certificate`,
+    );
+  }
+}
+
+/** OpenSSL's own words without its error numbers. */
+function reason(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split(":").at(-1)!.trim();
+}
+
+function readPem(id: string, key: string, reference: string): Buffer | undefined {
+  if (reference === "") return undefined;
+  const path = reference.replace(/^file:/, "");
+  const refuse = (why: string): never => {
+    throw new TlsFileError(`destination ${id}: tls.${key}: ${path}: ${why}`);
+  };
+  try {
+    const facts = statSync(path);
+    if (!facts.isFile()) refuse("is not a file");
+    if (key !== "ca" && readableByOthers(facts.mode) && !isReadOnlyLayer(path) && holdsKey(path)) {
+      refuse("holds a private key that others may read; chmod 600 it");
+    }
+    return readFileSync(path);
+  } catch (error) {
+    if (error instanceof TlsFileError) throw error;
+    const code = String((error as { code?: unknown }).code ?? "");
+    const why = code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : code;
+    return refuse(`${why}; mount it there or correct the path`);
+  }
+}
+
+const readableByOthers = (mode: number): boolean => (mode & 0o077) !== 0;
+
+/** Code and layers on Lambda are unpacked world-readable and read-only: no mode could be better there. */
+const isReadOnlyLayer = (path: string): boolean => path.startsWith("/var/task/") || path.startsWith("/opt/");
+
+const holdsKey = (path: string): boolean => readFileSync(path, "latin1").includes("PRIVATE KEY-----");
+
+/** Whether `socket` has finished its handshake with a verified peer. */
+export function isSecured(socket: Socket | TLSSocket): boolean {
+  return "authorized" in socket && socket.authorized;
+}
