@@ -59,6 +59,10 @@ export interface Outcome {
 
 /** What whoever begins a call must give; everything else has a default. */
 export interface RequestParts {
+  /** Names the call in its log line and in a refusal's body; unique in this process. */
+  readonly id?: string;
+  /** Name of the destination that the listener stands for; "" or left out: found by host and port. */
+  readonly destination?: string;
   readonly method: string;
   readonly scheme: Scheme;
   readonly host: string;
@@ -89,6 +93,10 @@ export type RequestChanges = {
 
 /** One outbound call on its way. Stages that change it hand a changed copy to `next` (`request.with`). */
 export class EgressRequest {
+  /** Names the call in its log line and in a refusal's body; unique in this process, "" for a call of the proxy's own. */
+  readonly id: string;
+  /** Name of the destination that the listener stands for; "": found by host and port. */
+  readonly destination: string;
   readonly method: string;
   readonly scheme: Scheme;
   /** Lower case, no brackets: a name or the text of an IP address. */
@@ -121,6 +129,8 @@ export class EgressRequest {
   onInterim: ((status: number, fields: FieldLines) => void) | null;
 
   constructor(parts: RequestParts, from?: EgressRequest) {
+    this.id = parts.id ?? "";
+    this.destination = parts.destination ?? "";
     this.method = parts.method;
     this.scheme = parts.scheme;
     this.host = parts.host;
@@ -152,6 +162,8 @@ export interface Tunnel {
   readonly socket: Duplex;
   /** Bytes that the upstream sent right behind its 101. */
   readonly head: Uint8Array;
+  /** The protocol that the upstream chose with its 101 (RFC 9110 §7.8); "" for CONNECT. */
+  readonly protocol: string;
 }
 
 /** What came back. Made by the upstream room, or by a stage that answers itself. */

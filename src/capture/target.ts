@@ -2,6 +2,7 @@
  * Where a request wants to go: the target of its first line, read once and strictly (RFC 9112 §3.2, RFC 3986 §3.2). Whatever
  * two readers could understand differently is refused. Pure.
  */
+import { isIPv6 } from "node:net";
 import { EgressError } from "../errors.ts";
 import type { Scheme } from "../exchange.ts";
 import type { RequestHead } from "../http1/request-head.ts";
@@ -19,7 +20,14 @@ export interface Target {
 /** A listener either takes proxy requests, or stands for one destination. */
 export type ListenerRole =
   | { readonly kind: "proxy" }
-  | { readonly kind: "local"; readonly scheme: Scheme; readonly host: string; readonly port: number };
+  | {
+      readonly kind: "local";
+      /** The destination's name. */
+      readonly destination: string;
+      readonly scheme: Scheme;
+      readonly host: string;
+      readonly port: number;
+    };
 
 const ABSOLUTE = /^(https?):\/\/([^/?]*)(.*)$/i;
 /** `host`, `host:port`, `[v6]`, `[v6]:port`. A name is letters, digits, hyphen, underscore and dots: no escapes, no user, no zone. */
@@ -34,6 +42,8 @@ export function parseAuthority(
 ): { host: string; port: number } | EgressError {
   const match = AUTHORITY.exec(text);
   if (match === null) return refuse("malformed authority");
+  // Brackets mean IPv6 and nothing else (RFC 3986 §3.2.2): `[10.0.0.1]` and `[name]` are read in two ways.
+  if (match[2] !== undefined && !isIPv6(match[2])) return refuse("no IPv6 address in the brackets");
   const port = match[3] === undefined ? defaultPort : Number(match[3]);
   if (port < 1 || port > 65535) return refuse(match[3] === undefined ? "no port" : "port out of range");
   const name = (match[1] ?? match[2]!).toLowerCase();

@@ -122,7 +122,10 @@ export interface RoutePolicy {
   /** Kept free of the invocation's time so that the handler can still answer. */
   readonly deadlineReserveMs: number;
   /** Request headers that carry the caller's own deadline: name (lower case) and how its value reads. */
-  readonly deadlineHeaders: readonly { readonly name: string; readonly format: "milliseconds" | "seconds" | "grpc" }[];
+  readonly deadlineHeaders: readonly {
+    readonly name: string;
+    readonly format: "milliseconds" | "seconds" | "grpc";
+  }[];
   readonly retry: RetryOptions;
   readonly rateLimit: RateLimitOptions | null;
   readonly concurrency: ConcurrencyOptions | null;

@@ -28,31 +28,36 @@ export class BodyReader {
     this.endsWithConnection = framing === "close";
     this.#copy = copy;
     this.#left = framing === "length" ? length : Number.POSITIVE_INFINITY;
-    this.#decoder =
-      framing === "chunked"
-        ? new ChunkedDecoder(
-            {
-              data: (bytes) => this.#push(bytes),
-              end: (trailers) => {
-                this.done = true;
-                body.end(trailers);
-              },
-            },
-            trailerBytesMax,
-          )
-        : null;
+    this.#decoder = framing === "chunked" ? new ChunkedDecoder(trailerBytesMax) : null;
   }
 
-  /** Reads from `from`. Returns the index behind the body's last byte here, or a sentence saying why the body is invalid. */
+  /**
+   * Reads from `from`; chunk frames in `bytes` are overwritten. Returns the index behind the body's last byte here, or a sentence
+   * saying why the body is invalid.
+   */
   feed(bytes: Buffer, from: number): number | string {
     this.full = false;
-    if (this.#decoder !== null) return this.#decoder.feed(bytes, from);
+    return this.#decoder === null
+      ? this.#feedPlain(bytes, from)
+      : this.#feedChunked(this.#decoder, bytes, from);
+  }
+
+  #feedPlain(bytes: Buffer, from: number): number {
     const take = Math.min(this.#left, bytes.length - from);
     this.#left -= take;
     if (this.#left === 0) this.done = true;
     if (take > 0) this.#push(bytes.subarray(from, from + take));
     if (this.done) this.body.end();
     return from + take;
+  }
+
+  #feedChunked(decoder: ChunkedDecoder, bytes: Buffer, from: number): number | string {
+    const end = decoder.feed(bytes, from);
+    if (typeof end === "string") return end;
+    if (decoder.dataTo > decoder.dataFrom) this.#push(bytes.subarray(decoder.dataFrom, decoder.dataTo));
+    this.done = decoder.done;
+    if (this.done) this.body.end(decoder.trailers);
+    return end;
   }
 
   #push(bytes: Uint8Array): void {

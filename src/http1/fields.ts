@@ -5,6 +5,8 @@
 import type { FieldLines } from "../exchange.ts";
 
 const COLON = 58;
+const SPACE = 32;
+const TAB = 9;
 
 /** Whether `text` has `name` (lower case) at `at`, whatever its case there. */
 export function nameAt(text: string, at: number, name: string): boolean {
@@ -26,8 +28,22 @@ function lineOf(fields: FieldLines, name: string, from: number): number {
   return -1;
 }
 
+/**
+ * `text` from `from` to `to` without the spaces and tabs around it (OWS, RFC 9110 §5.6.3). Not `trim`: that also takes away U+00A0,
+ * which is a byte of the value here, so that a length or a coding with one around it would pass for a clean one.
+ */
+export function trimBlanks(text: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+const isBlank = (code: number): boolean => code === SPACE || code === TAB;
+
 function valueAt(fields: FieldLines, name: string, line: number): string {
-  return fields.slice(line + name.length + 1, fields.indexOf("\r\n", line)).trim();
+  return trimBlanks(fields, line + name.length + 1, fields.indexOf("\r\n", line));
 }
 
 /** The value of the first field named `name`, without the blanks around it; `undefined` when there is none. */
@@ -55,6 +71,21 @@ export function withoutField(fields: FieldLines, name: string): FieldLines {
   return rest;
 }
 
+/** The fields without any whose name (lower case) is in `names`, in one walk however many there are of either. */
+export function withoutFields(fields: FieldLines, names: ReadonlySet<string>): FieldLines {
+  let kept = "";
+  let keepFrom = 0;
+  for (let line = 0; line < fields.length; ) {
+    const next = fields.indexOf("\r\n", line) + 2;
+    if (names.has(fields.slice(line, fields.indexOf(":", line)).toLowerCase())) {
+      kept += fields.slice(keepFrom, line);
+      keepFrom = next;
+    }
+    line = next;
+  }
+  return keepFrom === 0 ? fields : kept + fields.slice(keepFrom);
+}
+
 /**
  * The fields with exactly one named `name` (written as `name`), at the end; earlier ones are dropped.
  * @throws RangeError when `value` has a character that a field value cannot have: the caller let outside text through
@@ -70,7 +101,7 @@ export function fieldPairs(fields: FieldLines): [string, string][] {
   for (let at = 0; at < fields.length; ) {
     const colon = fields.indexOf(":", at);
     const end = fields.indexOf("\r\n", at);
-    pairs.push([fields.slice(at, colon), fields.slice(colon + 1, end).trim()]);
+    pairs.push([fields.slice(at, colon), trimBlanks(fields, colon + 1, end)]);
     at = end + 2;
   }
   return pairs;

@@ -3,7 +3,7 @@
  * contiguous slices, in order and with its case. Used for requests and responses alike.
  */
 import type { FieldLines } from "../exchange.ts";
-import { fieldValues, nameAt, withoutField } from "./fields.ts";
+import { nameAt, trimBlanks, withoutField, withoutFields } from "./fields.ts";
 
 /** What a head says about its own hop (RFC 9110 §7.6.1, RFC 9112 §6 and §9). */
 export interface Hop {
@@ -26,6 +26,10 @@ export interface Hop {
   expect: string;
   /** `TE` names `trailers`. */
   teTrailers: boolean;
+  /** Field names, lower case, that `Connection` makes part of this hop; `null` for none besides those that always are. */
+  nominated: Set<string> | null;
+  /** There is a `Trailer` field. */
+  announcesTrailers: boolean;
 }
 
 /** Why a head is refused. `unsupported` is a transfer coding that is valid but unknown here. */
@@ -96,68 +100,71 @@ export function scanFields(text: string, at: number, end: number, countMax: numb
     upgrade: "",
     expect: "",
     teTrailers: false,
+    nominated: null,
+    announcesTrailers: false,
   };
   let kept = "";
   let keepFrom = at;
-  let nominated: string[] | null = null;
-  let trailer = false;
   for (let line = at; line < end; ) {
     if (++hop.count > countMax) return { kind: "too_many", why: `more than ${countMax} header fields` };
     const colon = text.indexOf(":", line);
     const next = text.indexOf("\r\n", colon) + 2;
     const field = hopField(text, line, colon);
-    if (field !== null) {
+    if (field === "trailer") hop.announcesTrailers = true;
+    else if (field !== null) {
       if (line > keepFrom) kept += text.slice(keepFrom, line);
       keepFrom = next;
-      const value = text.slice(colon + 1, next - 2).trim();
-      switch (field) {
-        case "connection":
-          nominated = readConnection(hop, value, nominated);
-          break;
-        case "content-length":
-          if (hop.contentLength >= 0) return { kind: "invalid", why: "more than one Content-Length" };
-          if (!CONTENT_LENGTH.test(value)) return { kind: "invalid", why: "Content-Length is not a number" };
-          hop.contentLength = Number(value);
-          break;
-        case "transfer-encoding": {
-          if (hop.chunked) return { kind: "invalid", why: "more than one Transfer-Encoding" };
-          const coding = value.toLowerCase();
-          if (coding !== "chunked") return codingProblem(coding);
-          hop.chunked = true;
-          break;
-        }
-        case "host":
-          if (hop.host !== null) return { kind: "invalid", why: "more than one Host" };
-          hop.host = value;
-          break;
-        case "upgrade":
-          hop.upgrade = hop.upgrade === "" ? value : `${hop.upgrade}, ${value}`;
-          break;
-        case "expect":
-          hop.expect = hop.expect === "" ? value.toLowerCase() : `${hop.expect}, ${value}`;
-          break;
-        case "te":
-          hop.teTrailers ||= /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value);
-          break;
-        case "trailer":
-          trailer = true;
-          kept += text.slice(line, next);
-          break;
-        case "drop":
-          break;
-      }
+      const problem = readHopField(hop, field, trimBlanks(text, colon + 1, next - 2));
+      if (problem !== null) return problem;
     }
     line = next;
   }
-  if (hop.chunked && hop.contentLength >= 0) {
-    return { kind: "invalid", why: "both Content-Length and Transfer-Encoding" };
-  }
+  if (hop.chunked && hop.contentLength >= 0) return invalid("both Content-Length and Transfer-Encoding");
   hop.fields =
     keepFrom === at ? text.slice(at, end) : keepFrom < end ? kept + text.slice(keepFrom, end) : kept;
   // Without chunks there can be no trailers, so an announcement of some would be a lie.
-  if (trailer && !hop.chunked) hop.fields = withoutField(hop.fields, "trailer");
-  if (nominated !== null) for (const name of nominated) hop.fields = withoutField(hop.fields, name);
+  if (hop.announcesTrailers && !hop.chunked) hop.fields = withoutField(hop.fields, "trailer");
+  if (hop.nominated !== null) hop.fields = withoutFields(hop.fields, hop.nominated);
   return hop;
+}
+
+const invalid = (why: string): HeadProblem => ({ kind: "invalid", why });
+
+/** Notes in `hop` what one of its fields says; returns why the head is refused, or `null`. */
+function readHopField(hop: Hop, field: HopField, value: string): HeadProblem | null {
+  switch (field) {
+    case "connection":
+      readConnection(hop, value);
+      return null;
+    case "content-length":
+      if (hop.contentLength >= 0) return invalid("more than one Content-Length");
+      if (!CONTENT_LENGTH.test(value)) return invalid("Content-Length is not a number");
+      hop.contentLength = Number(value);
+      return null;
+    case "transfer-encoding": {
+      if (hop.chunked) return invalid("more than one Transfer-Encoding");
+      const coding = value.toLowerCase();
+      if (coding !== "chunked") return codingProblem(coding);
+      hop.chunked = true;
+      return null;
+    }
+    case "host":
+      if (hop.host !== null) return invalid("more than one Host");
+      hop.host = value;
+      return null;
+    case "upgrade":
+      hop.upgrade = hop.upgrade === "" ? value : `${hop.upgrade}, ${value}`;
+      return null;
+    case "expect":
+      hop.expect = hop.expect === "" ? value.toLowerCase() : `${hop.expect}, ${value}`;
+      return null;
+    case "te":
+      hop.teTrailers ||= /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value);
+      return null;
+    case "trailer":
+    case "drop":
+      return null;
+  }
 }
 
 function codingProblem(coding: string): HeadProblem {
@@ -166,30 +173,18 @@ function codingProblem(coding: string): HeadProblem {
   if (known || /^(?:gzip|x-gzip|deflate|compress|x-compress)$/.test(coding)) {
     return { kind: "unsupported", why: "a transfer coding other than chunked" };
   }
-  return { kind: "invalid", why: "Transfer-Encoding is not chunked" };
+  return invalid("Transfer-Encoding is not chunked");
 }
 
 const CONNECTION_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** Notes the options of one `Connection` value; returns the field names that it nominates besides the ones always cut out. */
-function readConnection(hop: Hop, value: string, nominated: string[] | null): string[] | null {
-  let names = nominated;
+/** Notes the options of one `Connection` value, and the field names that it nominates besides the ones always cut out. */
+function readConnection(hop: Hop, value: string): void {
   for (const part of value.toLowerCase().split(",")) {
-    const option = part.trim();
+    const option = trimBlanks(part, 0, part.length);
     if (option === "close") hop.close = true;
     else if (option === "keep-alive") hop.keepAlive = true;
     else if (option === "upgrade") hop.connectionUpgrade = true;
-    else if (option !== "te" && CONNECTION_TOKEN.test(option)) (names ??= []).push(option);
+    else if (option !== "te" && CONNECTION_TOKEN.test(option)) (hop.nominated ??= new Set()).add(option);
   }
-  return names;
-}
-
-/** Values of a `Trailer` announcement, lower case; for tests and telemetry. */
-export function announcedTrailers(fields: FieldLines): string[] {
-  return fieldValues(fields, "trailer").flatMap((value) =>
-    value
-      .toLowerCase()
-      .split(",")
-      .map((name) => name.trim()),
-  );
 }

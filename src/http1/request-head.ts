@@ -7,6 +7,7 @@
 import type { Limits } from "../config/types.ts";
 import { EgressError, type ErrorCode } from "../errors.ts";
 import type { FieldLines } from "../exchange.ts";
+import { trimBlanks } from "./fields.ts";
 import { type HeadProblem, scanFields } from "./head-scan.ts";
 
 /** The bounds that a head must keep. */
@@ -42,11 +43,11 @@ const METHODS: ReadonlySet<string> = new Set(
 );
 
 /**
- * The whole head in one pass: a token, a target of visible ASCII, the version, and lines of `token:value` with no control
+ * The whole head in one pass: a token, a target of visible ASCII without a fragment (RFC 9112 §3.2), the version, and lines of `token:value` with no control
  * character but tab. No obs-fold can match, because a line must begin with a token; no bare CR or LF, because neither is in any class.
  */
 const REQUEST_HEAD =
-  /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP\/1\.([01])\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+  /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e]+) HTTP\/1\.([01])\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 
 /** `head` runs from the first byte of the request line to the end of the last field line, its CRLF included, as latin1. */
 export function parseRequestHead(head: string, limits: HeadLimits): RequestHead | EgressError {
@@ -84,8 +85,8 @@ export function parseRequestHead(head: string, limits: HeadLimits): RequestHead 
 
 function withoutH2c(upgrade: string): string {
   if (!/h2c/i.test(upgrade)) return upgrade;
-  const rest = upgrade.split(",").filter((protocol) => protocol.trim().toLowerCase() !== "h2c");
-  return rest.join(",").trim();
+  const offered = upgrade.split(",").map((protocol) => trimBlanks(protocol, 0, protocol.length));
+  return offered.filter((protocol) => protocol.toLowerCase() !== "h2c").join(", ");
 }
 
 /** The error for what `scanFields` found. */

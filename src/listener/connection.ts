@@ -6,49 +6,36 @@
  */
 import type { Socket } from "node:net";
 import { Body, type BodySource, EMPTY_BODY } from "../body.ts";
+import { captureRequest } from "../capture/request.ts";
 import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
-import type { Clock } from "../clock.ts";
-import type { Limits } from "../config/types.ts";
-import { asEgressError, EgressError, type ErrorCode } from "../errors.ts";
-import { EgressRequest, type EgressResponse, type FieldLines, type Send } from "../exchange.ts";
+import { asEgressError, EgressError, ERROR_CODES } from "../errors.ts";
+import type { EgressRequest, EgressResponse, FieldLines, Tunnel } from "../exchange.ts";
 import { BodyReader } from "../http1/body-reader.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
-import { findHead } from "../http1/find-head.ts";
-import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
-import { CHUNKED, NO_BODY, type OutgoingFraming, writeResponseHead } from "../http1/write-head.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
+import { Patience } from "../patience.ts";
+import { answerFraming, answerHead, interimHead, isBodiless } from "./answer.ts";
+import type { ConnectionContext } from "./context.ts";
+import { readHead } from "./read-head.ts";
 import { writeRefusal } from "./reply.ts";
-import { splice } from "./splice.ts";
-
-/** What all connections of a listener share. */
-export interface ConnectionContext {
-  readonly limits: Limits;
-  /** Silence in the middle of a request body, or of a response that is not taken; 0: no bound. */
-  readonly idleTimeoutMs: number;
-  readonly clock: Clock;
-  readonly send: Send;
-  /** A short id for the next call, unique in this process. */
-  readonly nextCallId: () => string;
-  /** No new requests: answers carry `Connection: close`. */
-  draining: boolean;
-  /** Tunnels open now. */
-  tunnels: number;
-}
+import { joinTunnel } from "./tunnel.ts";
+import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 
 /** A body that is here with its head and no longer than this is handed on whole instead of streamed. */
 const WHOLE_BODY_BYTES_MAX = 16 * 1024;
-/** How long a connection that is being closed may still send what nobody reads, so that it sees the answer before a reset. */
-const LINGER_MS = 1000;
-
-type Phase = "head" | "exchange" | "closing" | "tunnel";
 
 /** See the file's header. `closed` is called once. */
 export class ClientConnection implements BodySource {
   readonly #socket: Socket;
   readonly #role: ListenerRole;
   readonly #context: ConnectionContext;
+  readonly #patience = new Patience();
   #phase: Phase = "head";
   /** Bytes that have arrived and are not understood yet. Bounded: reading stops while a request is served. */
   #pending: Buffer | null = null;
+  /** Requests begun so far. */
+  #requests = 0;
   #head: RequestHead | null = null;
   #request: EgressRequest | null = null;
   #reader: BodyReader | null = null;
@@ -56,8 +43,10 @@ export class ClientConnection implements BodySource {
   #responding = false;
   #keepAlive = false;
   #halfClosed = false;
-  /** When what is waited for now began, or last made progress. */
-  #sinceMs: number;
+  /** The application sends its body only after a 100, which has not come yet. */
+  #awaitsContinue = false;
+  /** Counted in `context.tunnels`. */
+  #holdsTunnel = false;
 
   constructor(
     socket: Socket,
@@ -68,8 +57,6 @@ export class ClientConnection implements BodySource {
     this.#socket = socket;
     this.#role = role;
     this.#context = context;
-    this.#sinceMs = context.clock.now();
-    socket.removeAllListeners("error");
     // The close that follows tells all there is to tell.
     socket.on("error", () => {});
     socket.on("data", this.#onData);
@@ -89,39 +76,29 @@ export class ClientConnection implements BodySource {
 
   /** Ends a connection that waits for a request; a busy one ends itself after its answer (`context.draining`). */
   endIfIdle(): void {
-    if (this.#phase === "head" && this.#pending === null) this.#socket.end();
+    if (this.#phase !== "head") return;
+    if (this.#pending === null) this.#linger();
+    else this.#refuse(new EgressError("DRAINING", "inside a head"));
   }
 
-  /** Ends it whatever it is doing. */
+  /** Ends it whatever it is doing; only a connection that has got all its answers does not see a reset. */
   destroy(): void {
-    this.#socket.resetAndDestroy();
+    if (this.#phase === "closing" && this.#socket.writableLength === 0) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   /** Called every second or so: ends what has waited too long. */
   sweep(nowMs: number): void {
-    const waitedMs = nowMs - this.#sinceMs;
     const { limits, idleTimeoutMs } = this.#context;
-    switch (this.#phase) {
-      case "head":
-        if (this.#pending !== null) {
-          if (waitedMs >= limits.headTimeoutMs)
-            this.#refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
-        } else if (waitedMs >= limits.keepAliveMs) this.#socket.destroy();
-        break;
-      case "exchange": {
-        if (idleTimeoutMs === 0 || waitedMs < idleTimeoutMs) break;
-        if (this.#socket.writableNeedDrain) this.#socket.resetAndDestroy();
-        else if (this.#reader !== null && !this.#socket.isPaused()) {
-          this.#reader.body.fail(new EgressError("BODY_TIMEOUT", "request body stopped"));
-        }
-        break;
-      }
-      case "closing":
-        if (waitedMs >= LINGER_MS) this.#socket.destroy();
-        break;
-      case "tunnel":
-        break;
-    }
+    const owesBody = this.#reader !== null && !this.#awaitsContinue;
+    const wait = waitOf(this.#phase, this.#socket, this.#pending !== null, owesBody);
+    const moves = wait === "body" || wait === "taking";
+    const progress = moves ? this.#socket.bytesRead + this.#socket.bytesWritten : this.#requests;
+    if (!this.#patience.exhausted(wait, progress, nowMs, waitMsMax(wait, limits, idleTimeoutMs))) return;
+    if (wait === "head") this.#refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
+    else if (wait === "body") this.#breakOff(new EgressError("BODY_TIMEOUT", "request body stopped"));
+    else if (wait === "taking") this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
   }
 
   // The source of the request's body.
@@ -141,108 +118,99 @@ export class ClientConnection implements BodySource {
   }
 
   #onData = (chunk: Buffer): void => {
+    if (this.#reader !== null) return this.#feed(chunk, 0);
     if (this.#phase === "closing") return;
-    this.#sinceMs = this.#context.clock.now();
-    if (this.#reader !== null) {
-      this.#feed(chunk, 0);
-      return;
-    }
-    if (this.#pending !== null) this.#pending = Buffer.concat([this.#pending, chunk]);
-    else this.#pending = chunk;
+    this.#pending = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
     if (this.#phase === "exchange") this.#socket.pause();
     else this.#readHead(this.#pending);
   };
 
   #readHead(bytes: Buffer): void {
-    const { limits } = this.#context;
-    const text = bytes.latin1Slice(0, Math.min(bytes.length, limits.headBytesMax + 16));
-    const span = findHead(text);
-    if (span.kind === "hopeless") return this.#refuse(new EgressError("BAD_REQUEST", span.why));
-    if (span.kind === "partial" || span.end - span.start > limits.headBytesMax) {
-      if (bytes.length <= limits.headBytesMax && span.kind === "partial") return;
-      const inTarget = text.indexOf("\r\n", 2) < 0 || text.indexOf("\r\n", 2) > limits.targetBytesMax + 64;
-      const code: ErrorCode = inTarget ? "TARGET_TOO_LONG" : "HEAD_TOO_LARGE";
-      return this.#refuse(new EgressError(code, `head of more than ${limits.headBytesMax} bytes`));
-    }
-    const head = parseRequestHead(text.slice(span.start, span.end), limits);
-    if (head instanceof EgressError) return this.#refuse(head);
-    const target = targetOf(head, this.#role);
+    const read = readHead(bytes, this.#context.limits);
+    if (read === null) return;
+    if (read instanceof EgressError) return this.#refuse(read);
+    const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#refuse(target);
-    this.#begin(head, target, bytes, span.next);
+    this.#begin(read.head, target, bytes, read.next);
   }
 
   #begin(head: RequestHead, target: Target, bytes: Buffer, bodyAt: number): void {
-    const { clock, limits, send } = this.#context;
-    let body = EMPTY_BODY;
-    let next = bodyAt;
-    if (head.bodyLength !== 0) {
-      if (
-        head.bodyLength !== null &&
-        head.bodyLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - bodyAt)
-      ) {
-        next = bodyAt + head.bodyLength;
-        body = Body.of(bytes.latin1Slice(bodyAt, next));
-      } else {
-        body = new Body(head.bodyLength, this);
-        const framing = head.bodyLength === null ? "chunked" : "length";
-        this.#reader = new BodyReader(body, framing, head.bodyLength ?? 0, false, limits.headBytesMax);
-      }
-    }
-    const request = new EgressRequest({
-      method: head.method,
-      scheme: target.scheme,
-      host: target.host,
-      port: target.port,
-      path: target.path,
-      fields: head.fields,
-      body,
-      expectContinue: head.expectContinue,
-      upgrade: head.upgrade,
-      teTrailers: head.teTrailers,
-      hasLength: head.hasLength,
-      startedMs: clock.now(),
-    });
+    const { clock, nextCallId } = this.#context;
+    const { bodyLength } = head;
+    const isHere = bodyLength !== null && bodyLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - bodyAt);
+    const next = isHere ? bodyAt + bodyLength : bodyAt;
+    const body = !isHere
+      ? this.#streamBody(bodyLength)
+      : bodyLength === 0
+        ? EMPTY_BODY
+        : Body.of(bytes.latin1Slice(bodyAt, next));
+    const request = captureRequest(head, target, this.#role, body, nextCallId(), clock.now());
+    request.onInterim = this.#onInterim;
+    this.#requests += 1;
     this.#head = head;
     this.#request = request;
-    this.#keepAlive = head.keepAlive;
+    // What comes behind a CONNECT that fails was meant for the tunnel, whoever wrote it, and must not be read as a request.
+    this.#keepAlive = head.keepAlive && head.method !== "CONNECT";
+    this.#awaitsContinue = head.expectContinue;
     this.#phase = "exchange";
     this.#pending = null;
     if (this.#reader !== null) this.#feed(bytes, next);
     else if (next < bytes.length) this.#pending = bytes.subarray(next);
-    const tunnelWanted = head.method === "CONNECT" || head.upgrade !== "";
-    if (tunnelWanted && this.#context.tunnels >= limits.tunnelsMax) {
-      this.#fail(request, new EgressError("OVERLOADED", `limits.tunnels: ${limits.tunnelsMax} are open`));
-      return;
-    }
-    request.onInterim = this.#onInterim;
-    send(request).then(
+    this.#send(request).then(
       (response) => this.#respond(request, response),
       (error) => this.#fail(request, asEgressError(error)),
     );
   }
 
+  #streamBody(length: number | null): Body {
+    const body = new Body(length, this);
+    const framing = length === null ? "chunked" : "length";
+    this.#reader = new BodyReader(body, framing, length ?? 0, false, this.#context.limits.headBytesMax);
+    return body;
+  }
+
+  #send(request: EgressRequest): Promise<EgressResponse> {
+    if (request.method === "CONNECT" || request.upgrade !== "") {
+      const { limits } = this.#context;
+      if (this.#context.tunnels >= limits.tunnelsMax) {
+        const why = `limits.tunnels: ${limits.tunnelsMax} are open`;
+        return Promise.reject(new EgressError("OVERLOADED", why));
+      }
+      this.#context.tunnels += 1;
+      this.#holdsTunnel = true;
+    }
+    try {
+      return this.#context.send(request);
+    } catch (error) {
+      // A defect in one exchange ends that exchange, not the process.
+      return Promise.reject(error);
+    }
+  }
+
   /** Feeds the request's body; what follows it is kept for the next request. */
   #feed(bytes: Buffer, from: number): void {
     const reader = this.#reader!;
+    if (from < bytes.length) this.#awaitsContinue = false;
     const end = reader.feed(bytes, from);
-    if (typeof end === "string") {
-      this.#reader = null;
-      this.#keepAlive = false;
-      const error = new EgressError("BAD_REQUEST", end);
-      reader.body.fail(error);
-      this.#request?.cancelled.fire(error);
-      return;
-    }
+    if (typeof end === "string") return this.#breakOff(new EgressError("BAD_REQUEST", end));
     if (reader.done) this.#reader = null;
     if (end < bytes.length) this.#pending = bytes.subarray(end);
-    if (reader.full || this.#pending !== null) this.#socket.pause();
+    if (this.#pending !== null || (reader.full && !reader.done)) this.#socket.pause();
+  }
+
+  /** The request's body will not come to its end: whoever sends it on must stop, and no request can follow. */
+  #breakOff(error: EgressError): void {
+    const body = this.#reader!.body;
+    this.#reader = null;
+    this.#keepAlive = false;
+    body.fail(error);
+    this.#request?.cancelled.fire(error);
   }
 
   #onInterim = (status: number, fields: FieldLines): void => {
     if (this.#responding || this.#head === null || this.#head.minor === 0) return;
-    const reason = status === 100 ? "Continue" : status === 103 ? "Early Hints" : "";
-    const line = { status, reason, keepAlive: true, sayKeepAlive: false, upgrade: "" };
-    this.#socket.write(writeResponseHead(line, fields, NO_BODY), "latin1");
+    if (status === 100) this.#awaitsContinue = false;
+    this.#socket.write(interimHead(status, fields), "latin1");
   };
 
   #respond(request: EgressRequest, response: EgressResponse): void {
@@ -252,33 +220,18 @@ export class ClientConnection implements BodySource {
       response.tunnel?.socket.destroy();
       return;
     }
-    if (response.tunnel !== null) return this.#joinTunnel(request, response);
+    if (response.tunnel !== null) return this.#joinTunnel(request, response, response.tunnel);
     const head = this.#head!;
     const body = response.body;
-    const bodiless = head.method === "HEAD" || response.status === 204 || response.status === 304;
-    const framing = outgoing(response.status, body, bodiless, head.minor);
+    const bodiless = isBodiless(head, response);
+    const framing = answerFraming(head, response, bodiless);
     this.#responding = true;
     // A request whose body is still coming has to be read to its end before another could begin; closing is cheaper and safer.
-    this.#keepAlive =
-      this.#keepAlive &&
-      !this.#halfClosed &&
-      !this.#context.draining &&
-      request.body.over &&
-      (bodiless || framing !== NO_BODY);
-    const text = writeResponseHead(
-      {
-        status: response.status,
-        reason: response.reason,
-        keepAlive: this.#keepAlive,
-        sayKeepAlive: head.minor === 0,
-        upgrade: "",
-      },
-      response.fields,
-      framing,
-    );
+    this.#keepAlive &&= this.#mayGoOn(request) && (bodiless || framing !== NO_BODY);
+    const text = answerHead(head, response, framing, this.#keepAlive);
     if (body.whole !== null) {
       body.passedBytes = body.whole.length;
-      this.#socket.write(text + body.whole, "latin1");
+      this.#socket.write(bodiless ? text : text + body.whole, "latin1");
       this.#finish(null);
       return;
     }
@@ -289,52 +242,32 @@ export class ClientConnection implements BodySource {
     this.#socket.uncork();
   }
 
-  #joinTunnel(request: EgressRequest, response: EgressResponse): void {
-    const tunnel = response.tunnel!;
-    const socket = this.#socket;
+  #joinTunnel(request: EgressRequest, response: EgressResponse, tunnel: Tunnel): void {
+    const early = this.#pending;
     this.#phase = "tunnel";
-    this.#context.tunnels += 1;
-    const upgrade = response.status === 101 ? request.upgrade : "";
-    const line = {
-      status: response.status,
-      reason: response.reason,
-      keepAlive: true,
-      sayKeepAlive: false,
-      upgrade,
-    };
-    socket.write(writeResponseHead(line, response.fields, NO_BODY), "latin1");
-    if (tunnel.head.length > 0) socket.write(tunnel.head);
-    socket.off("data", this.#onData);
-    socket.off("end", this.#onEnd);
-    if (this.#pending !== null) tunnel.socket.write(this.#pending);
     this.#pending = null;
-    splice(socket, tunnel.socket, ({ bytesUp, bytesDown, error }) => {
-      this.#context.tunnels -= 1;
+    this.#socket.off("data", this.#onData);
+    this.#socket.off("end", this.#onEnd);
+    joinTunnel(this.#socket, response, tunnel, early, ({ bytesUp, bytesDown, error }) => {
       request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
-      request.settled.fire({
-        error: error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error),
-      });
+      this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
     });
   }
 
   /** Writes a refusal in place of the response, or, when the response has begun, makes the break visible. */
   #fail(request: EgressRequest, error: EgressError): void {
     if (this.#request !== request) return;
-    if (this.#responding) return this.#finish(error);
+    if (this.#responding || ERROR_CODES[error.code].status === 0) return this.#finish(error);
     this.#responding = true;
     const head = this.#head!;
-    this.#keepAlive =
-      this.#keepAlive &&
-      !this.#halfClosed &&
-      !this.#context.draining &&
-      request.body.over &&
-      head.minor === 1;
-    this.#socket.write(
-      writeRefusal(error, this.#context.nextCallId(), this.#keepAlive, head.method === "HEAD"),
-      "latin1",
-    );
+    this.#keepAlive &&= this.#mayGoOn(request) && head.minor === 1;
+    this.#socket.write(writeRefusal(error, request.id, this.#keepAlive, head.method === "HEAD"), "latin1");
     this.#settle(error);
     this.#next();
+  }
+
+  #mayGoOn(request: EgressRequest): boolean {
+    return !this.#halfClosed && !this.#context.draining && request.body.over;
   }
 
   /** The response is over: `null` when all of it was written. */
@@ -348,15 +281,24 @@ export class ClientConnection implements BodySource {
     const request = this.#request;
     this.#request = null;
     this.#responseBody = null;
+    if (this.#holdsTunnel) {
+      this.#holdsTunnel = false;
+      this.#context.tunnels -= 1;
+    }
     request?.settled.fire({ error });
   }
 
   /** After an answer: the next request of this connection, or its end. */
   #next(): void {
-    this.#sinceMs = this.#context.clock.now();
     this.#responding = false;
     if (!this.#keepAlive) return this.#linger();
     this.#phase = "head";
+    // Who does not take the answers gets no further ones: else a pipeline of small requests would fill the memory with large answers.
+    if (this.#socket.writableNeedDrain) this.#socket.pause();
+    else this.#readOn();
+  }
+
+  #readOn(): void {
     const pending = this.#pending;
     if (pending !== null) this.#readHead(pending);
     if (this.#pending === null || this.#phase === "head") this.#socket.resume();
@@ -364,7 +306,6 @@ export class ClientConnection implements BodySource {
 
   /** Refuses what is no request, and ends. */
   #refuse(error: EgressError): void {
-    this.#pending = null;
     this.#socket.write(writeRefusal(error, this.#context.nextCallId(), false, false), "latin1");
     this.#linger();
   }
@@ -374,26 +315,24 @@ export class ClientConnection implements BodySource {
     this.#phase = "closing";
     this.#reader = null;
     this.#pending = null;
-    this.#sinceMs = this.#context.clock.now();
     this.#socket.end();
     this.#socket.resume();
   }
 
   #onDrain(): void {
-    this.#sinceMs = this.#context.clock.now();
     this.#responseBody?.resume();
+    if (this.#phase === "head" && this.#socket.isPaused()) this.#readOn();
   }
 
   /** The application ended its side. A half-closed client still gets its answer (RFC 9112 §9.6). */
   #onEnd = (): void => {
     this.#halfClosed = true;
-    if (this.#phase === "exchange" && this.#reader === null) return;
-    if (this.#phase === "exchange")
-      this.#reader!.body.fail(new EgressError("CLIENT_GONE", "ended inside the request body"));
-    else if (this.#phase === "head" && this.#pending !== null) {
-      return this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
-    }
-    this.#socket.end();
+    if (this.#phase === "exchange") {
+      if (this.#reader !== null)
+        this.#breakOff(new EgressError("CLIENT_GONE", "ended inside the request body"));
+    } else if (this.#phase === "head" && this.#pending !== null) {
+      this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
+    } else this.#socket.end();
   };
 
   #onClose(): void {
@@ -405,11 +344,4 @@ export class ClientConnection implements BodySource {
     request.cancelled.fire(error);
     this.#settle(error);
   }
-}
-
-function outgoing(status: number, body: Body, bodiless: boolean, minor: number): OutgoingFraming {
-  if (status === 204 || (bodiless && body.length === null)) return NO_BODY;
-  if (body.length !== null) return { kind: "length", bytes: body.length };
-  // An HTTP/1.0 client cannot read chunks: its body ends with the connection.
-  return minor === 1 ? CHUNKED : NO_BODY;
 }

@@ -6,8 +6,10 @@ import type { Limits } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
 import type { Send } from "../exchange.ts";
 import type { Binding } from "./bind.ts";
-import { ClientConnection, type ConnectionContext } from "./connection.ts";
+import { ClientConnection } from "./connection.ts";
+import type { ConnectionContext } from "./context.ts";
 import { writeRefusal } from "./reply.ts";
+import { LEAVING_MS_MAX } from "./waits.ts";
 
 /** What a listener needs from the rest. */
 export interface ListenerOptions {
@@ -20,6 +22,8 @@ export interface ListenerOptions {
 
 /** Timeouts of connections are checked this often while there are any. */
 const SWEEP_MS = 1000;
+/** Connections over `connectionsMax` that get an answer at once. Overflow: reset without one. */
+const TURNED_AWAY_MAX = 64;
 /** While draining: how often to look whether the last call has ended. */
 const DRAIN_POLL_MS = 10;
 
@@ -28,6 +32,8 @@ export class Listener {
   readonly #context: ConnectionContext;
   readonly #bindings: Binding[] = [];
   readonly #connections = new Set<ClientConnection>();
+  /** Connections over the limit that are being told so. */
+  readonly #turnedAway = new Set<Socket>();
   #sweeper: Timer | null = null;
   #calls = 0;
 
@@ -70,22 +76,36 @@ export class Listener {
     }
     this.#sweeper?.cancel();
     for (const connection of this.#connections) connection.destroy();
+    for (const socket of this.#turnedAway) socket.destroy();
     await closed;
   }
 
   #accept(socket: Socket, role: ListenerRole): void {
-    if (this.#connections.size >= this.#context.limits.connectionsMax) {
-      const error = new EgressError("OVERLOADED", "limits.connections");
-      socket.on("error", () => {});
-      socket.end(writeRefusal(error, this.#context.nextCallId(), false, false), "latin1");
-      socket.destroySoon();
-      return;
-    }
+    if (this.#connections.size >= this.#context.limits.connectionsMax) return this.#turnAway(socket);
     const connection = new ClientConnection(socket, role, this.#context, (self) =>
       this.#connections.delete(self),
     );
     this.#connections.add(connection);
     this.#sweeper ??= this.#armSweep();
+  }
+
+  /** Answers a connection over the limit unread, then drops what it sends for a moment: a reset could overtake the answer. */
+  #turnAway(socket: Socket): void {
+    socket.on("error", () => {});
+    if (this.#turnedAway.size >= TURNED_AWAY_MAX) {
+      socket.resetAndDestroy();
+      return;
+    }
+    const { clock, nextCallId } = this.#context;
+    this.#turnedAway.add(socket);
+    const timer = clock.after(LEAVING_MS_MAX, () => socket.destroy());
+    socket.on("close", () => {
+      timer.cancel();
+      this.#turnedAway.delete(socket);
+    });
+    const error = new EgressError("OVERLOADED", "limits.connections");
+    socket.end(writeRefusal(error, nextCallId(), false, false), "latin1");
+    socket.resume();
   }
 
   #armSweep(): Timer {

@@ -2,7 +2,7 @@
  * Joins two byte streams after CONNECT or 101. Both directions flow with backpressure and end on their own (half-close, RFC 9110
  * §9.3.6); when one side breaks, the other is reset, so that a break never looks like an end.
  */
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
 /** How a tunnel ended. */
@@ -13,10 +13,18 @@ export interface SpliceResult {
   readonly error: Error | null;
 }
 
-/** `done` is called once, when both streams are closed. */
-export function splice(application: Socket, upstream: Duplex, done: (result: SpliceResult) => void): void {
-  let bytesUp = 0;
-  let bytesDown = 0;
+/** What passed before the streams were joined, and who is told of the end. */
+export interface SpliceOptions {
+  readonly up: number;
+  readonly down: number;
+  /** Called once, when both streams are closed. */
+  readonly done: (result: SpliceResult) => void;
+}
+
+/** See the file's header. */
+export function splice(application: Socket, upstream: Duplex, { up, down, done }: SpliceOptions): void {
+  let bytesUp = up;
+  let bytesDown = down;
   let error: Error | null = null;
   let open = 2;
   application.on("data", (chunk: Buffer) => void (bytesUp += chunk.length));
@@ -27,16 +35,20 @@ export function splice(application: Socket, upstream: Duplex, done: (result: Spl
     if (--open === 0) done({ bytesUp, bytesDown, error });
   };
   const broke = (reason: Error): void => void (error ??= reason);
-  application.on("error", broke);
-  upstream.on("error", broke);
-  application.on("close", closed(upstream));
-  upstream.on("close", closed(application));
+  const watch = (stream: Duplex, whenClosed: () => void): void => {
+    stream.on("error", broke);
+    // The upstream may have gone between the answer and now; its close has been told then.
+    if (stream.closed) queueMicrotask(whenClosed);
+    else stream.on("close", whenClosed);
+  };
+  watch(application, closed(upstream));
+  watch(upstream, closed(application));
   application.pipe(upstream);
   upstream.pipe(application);
 }
 
+/** TLS knows no reset (`TLSSocket.resetAndDestroy` throws): leaving without its close alert is what tells a break there. */
 function reset(stream: Duplex): void {
-  const socket = stream as Partial<Socket> & Duplex;
-  if (typeof socket.resetAndDestroy === "function") socket.resetAndDestroy();
+  if (stream instanceof Socket && !("encrypted" in stream)) stream.resetAndDestroy();
   else stream.destroy();
 }

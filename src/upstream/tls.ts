@@ -11,7 +11,7 @@ import {
   type SecureContext,
   type TLSSocket,
 } from "node:tls";
-import type { TlsOrigination } from "../config/types.ts";
+import type { Destination, TlsOrigination } from "../config/types.ts";
 import type { Address } from "./resolve.ts";
 import { identityProblem } from "./server-identity.ts";
 
@@ -29,7 +29,7 @@ export class TlsFileError extends Error {}
 /** Session tickets kept, per destination. Overflow: the oldest is forgotten. */
 const SESSIONS_MAX = 100;
 
-/** The client of a destination without a `tls` section: Node's roots, no client certificate. */
+/** For destinations without a `tls` section: Node's roots, no client certificate. */
 export const PLAIN_TLS: TlsOrigination = {
   clientCert: "",
   clientKey: "",
@@ -37,6 +37,25 @@ export const PLAIN_TLS: TlsOrigination = {
   serverName: "",
   minVersion: "TLSv1.2",
 };
+
+/**
+ * The TLS clients of all destinations, those with a `tls` section made at once. The others share one, made at their first
+ * `https` call: reading Node's bundled roots takes some 10 ms, and an application that tunnels never needs it.
+ * @throws TlsFileError
+ */
+export function createTlsClients(
+  destinations: readonly Destination[],
+): (destination: Destination) => () => TlsClient {
+  const own = new Map<Destination, TlsClient>();
+  for (const destination of destinations) {
+    if (destination.tls !== null) own.set(destination, createTlsClient(destination.name, destination.tls));
+  }
+  let shared: TlsClient | null = null;
+  return (destination) => {
+    const client = own.get(destination);
+    return client === undefined ? () => (shared ??= createTlsClient("", PLAIN_TLS)) : () => client;
+  };
+}
 
 /**
  * Reads the files and makes the context.

@@ -18,6 +18,8 @@ import { Wire } from "./wire.ts";
 export interface Reach {
   /** Where calls are dialled instead of at their own host and port; `null` for the latter. */
   readonly address: { readonly host: string; readonly port: number } | null;
+  /** Calls that the application makes in plain HTTP are made in TLS; port 80 becomes 443. */
+  readonly originate: boolean;
   /** The client for `https`; asked for when the first such call comes. */
   readonly tls: () => TlsClient;
   readonly policy: Pick<RoutePolicy, "dnsTimeoutMs" | "connectTimeoutMs" | "tlsTimeoutMs" | "idleTimeoutMs">;
@@ -48,6 +50,8 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
 
 /** One read of all upstream sockets ends here: a chunk that is kept is copied, the rest was never allocated (-1.5 µs a call). */
 const READ_BYTES = 64 * 1024;
+/** A longer pause between two invocations ends the connections that were idle in it: load balancers forget them after some seconds. */
+const PAUSE_MS_MAX = 4000;
 /** Exchanges are checked for silence this often while there are connections. */
 const SWEEP_MS = 1000;
 
@@ -74,9 +78,12 @@ export class Upstream {
     return { open: this.#wires.size, idle: this.#pool.size, dialled: this.#dialled };
   }
 
-  /** Closes idle connections that have been idle for `idleMs` or longer: after a freeze nobody knows whether they live. */
-  closeIdle(idleMs: number): void {
-    this.#pool.closeIdle(idleMs);
+  /**
+   * The sandbox wakes after `idleMs`. Connections that slept through a pause in which the other side may have closed them are
+   * closed unused; after a shorter one the free replay is enough.
+   */
+  thawed(idleMs: number): void {
+    if (idleMs >= PAUSE_MS_MAX) this.#pool.closeIdle(0);
   }
 
   /** Ends every connection. */
@@ -87,7 +94,8 @@ export class Upstream {
 
   /** The `Send` of one destination's route. */
   sender(reach: Reach): Send {
-    return (request) => {
+    return (called) => {
+      const request = reach.originate ? overTls(called) : called;
       const facts = newAttempt(request, this.#clock.now());
       request.trail.push({ kind: "attempt", attempt: facts });
       if (request.method === "CONNECT") return this.#tunnel(reach, request, facts);
@@ -180,6 +188,7 @@ export class Upstream {
     return new EgressResponse(200, "Connection Established", "", Body.of(""), {
       socket,
       head: Buffer.alloc(0),
+      protocol: "",
     });
   }
 
@@ -190,6 +199,12 @@ export class Upstream {
       this.#sweeper = this.#wires.size > 0 ? this.#armSweep() : null;
     });
   }
+}
+
+/** A tunnel is the application's own business, TLS included. */
+function overTls(request: EgressRequest): EgressRequest {
+  if (request.scheme === "https" || request.method === "CONNECT") return request;
+  return request.with({ scheme: "https", port: request.port === 80 ? 443 : request.port });
 }
 
 function newAttempt(request: EgressRequest, nowMs: number): AttemptFacts {

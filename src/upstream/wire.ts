@@ -10,17 +10,13 @@ import { EgressError } from "../errors.ts";
 import { type AttemptFacts, type EgressRequest, EgressResponse } from "../exchange.ts";
 import { BodyReader } from "../http1/body-reader.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
-import { findHead } from "../http1/find-head.ts";
 import type { HeadLimits } from "../http1/request-head.ts";
-import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
-import {
-  CHUNKED,
-  formatAuthority,
-  NO_BODY,
-  type OutgoingFraming,
-  writeRequestHead,
-} from "../http1/write-head.ts";
+import type { ResponseHead } from "../http1/response-head.ts";
+import { CHUNKED } from "../http1/write-head.ts";
+import { Patience } from "../patience.ts";
 import { connectionFailure } from "./failure.ts";
+import { outgoingFraming, outgoingHead } from "./outgoing.ts";
+import { isOffered, readHead } from "./read-head.ts";
 
 /** What a connection reports to the pool that owns it. */
 export interface WireOwner {
@@ -57,15 +53,17 @@ export class Wire implements BodySource {
   readonly #clock: Clock;
   readonly #limits: HeadLimits;
   readonly #owner: WireOwner;
+  readonly #patience = new Patience();
   #exchange: Exchange | null = null;
   /** Head bytes that have arrived and are no whole head yet, latin1. */
   #partial = "";
-  #gone = false;
+  /** Reading has stopped because the response is not taken as fast as it comes. */
+  #heldBack = false;
   /** Exchanges begun on this connection. */
   served = 0;
-  /** When it last became idle, or last made progress, by both clocks: either may stand still in a freeze. */
-  lastNowMs: number;
-  lastWallMs: number;
+  /** When it last became idle, by both clocks: either may stand still in a freeze. */
+  #idleNowMs: number;
+  #idleWallMs: number;
   /** Silence that ends an exchange; 0: no bound. Set for each. */
   idleTimeoutMs = 0;
 
@@ -75,27 +73,37 @@ export class Wire implements BodySource {
     this.#clock = clock;
     this.#limits = limits;
     this.#owner = owner;
-    this.lastNowMs = clock.now();
-    this.lastWallMs = clock.wall();
-    socket.on("error", (error) => this.#fail(connectionFailure("send", error)));
-    socket.on("end", () => this.#onEnd());
-    socket.on("close", () => this.#onClose());
-    socket.on("drain", () => {
-      this.lastNowMs = this.#clock.now();
-      this.#exchange?.request.body.resume();
-    });
+    this.#idleNowMs = clock.now();
+    this.#idleWallMs = clock.wall();
+    socket.on("error", this.#onError);
+    socket.on("end", this.#onEnd);
+    socket.on("close", this.#onClose);
+    socket.on("drain", this.#onDrain);
   }
 
   /** Milliseconds since it became idle, by the clock that moved further. */
   idleMs(): number {
-    return Math.max(this.#clock.now() - this.lastNowMs, this.#clock.wall() - this.lastWallMs);
+    return Math.max(this.#clock.now() - this.#idleNowMs, this.#clock.wall() - this.#idleWallMs);
   }
 
-  /** Ends an exchange in which nothing has moved for too long. */
+  /** Called every second or so: ends an exchange in which the upstream has not moved for too long. */
   sweep(nowMs: number): void {
-    if (this.#exchange === null || this.idleTimeoutMs === 0) return;
-    if (nowMs - this.lastNowMs < this.idleTimeoutMs || this.socket.isPaused()) return;
-    this.#fail(new EgressError("UPSTREAM_TIMEOUT", `silent for ${this.idleTimeoutMs} ms`));
+    const limitMs = this.idleTimeoutMs === 0 ? Number.POSITIVE_INFINITY : this.idleTimeoutMs;
+    const wait = this.#owesAnswer() ? "upstream" : "nothing";
+    const progress = this.socket.bytesRead + this.socket.bytesWritten;
+    const exhausted = this.#patience.exhausted(wait, progress, nowMs, limitMs);
+    if (exhausted && wait === "upstream") {
+      this.#fail(new EgressError("UPSTREAM_TIMEOUT", `silent for ${limitMs} ms`));
+    }
+  }
+
+  /** Whether it is the upstream's turn, and not the application's to send its body or to take the response. */
+  #owesAnswer(): boolean {
+    const exchange = this.#exchange;
+    if (exchange === null || this.#heldBack) return false;
+    if (exchange.requestSent || this.socket.writableNeedDrain) return true;
+    const { expectContinue, body } = exchange.request;
+    return expectContinue && exchange.interims === 0 && body.passedBytes === 0;
   }
 
   /** Ends it; an exchange under way fails. */
@@ -120,23 +128,10 @@ export class Wire implements BodySource {
       };
       this.#exchange = exchange;
       this.served += 1;
-      this.lastNowMs = this.#clock.now();
       if (request.cancelled.value !== undefined) return this.#fail(request.cancelled.value);
-      request.cancelled.on(this.#cancelled);
-      const framing = outgoing(request);
-      const authority = formatAuthority(request.host, request.port, request.scheme);
-      const head = writeRequestHead(
-        {
-          method: request.method,
-          path: request.path,
-          authority,
-          upgrade: request.upgrade,
-          expectContinue: request.expectContinue,
-          teTrailers: request.teTrailers,
-        },
-        request.fields,
-        framing,
-      );
+      request.cancelled.on(this.#fail);
+      const framing = outgoingFraming(request);
+      const head = outgoingHead(request, framing);
       if (body.whole !== null) {
         body.passedBytes = body.whole.length;
         this.socket.write(head + body.whole, "latin1");
@@ -157,16 +152,15 @@ export class Wire implements BodySource {
     });
   }
 
-  #cancelled = (error: EgressError): void => this.#fail(error);
-
   // The source of the response's body.
 
   pause(): void {
+    this.#heldBack = true;
     this.socket.pause();
   }
 
   resume(): void {
-    this.lastNowMs = this.#clock.now();
+    this.#heldBack = false;
     this.socket.resume();
   }
 
@@ -182,41 +176,30 @@ export class Wire implements BodySource {
       this.socket.destroy();
       return false;
     }
-    this.lastNowMs = this.#clock.now();
     return exchange.reader === null
       ? this.#readHead(exchange, bytes)
       : this.#readBody(exchange, exchange.reader, bytes, 0);
   }
 
   #readHead(exchange: Exchange, bytes: Buffer): boolean {
-    if (exchange.facts.firstByteMs === 0) exchange.facts.firstByteMs = this.lastNowMs;
+    const { request, facts } = exchange;
+    if (facts.firstByteMs === 0) facts.firstByteMs = this.#clock.now();
     const held = this.#partial.length;
     const text = this.#partial + bytes.latin1Slice(0, bytes.length);
-    const span = findHead(text);
-    const headBytes = span.kind === "whole" ? span.end - span.start : text.length;
-    if (span.kind === "hopeless") return this.#invalid(span.why);
-    if (headBytes > this.#limits.headBytesMax)
-      return this.#invalid(`head of more than ${this.#limits.headBytesMax} bytes`);
-    if (span.kind === "partial") {
+    const read = readHead(text, request.method, this.#limits);
+    if (read === null) {
       this.#partial = text;
       return true;
     }
+    if (read instanceof EgressError) return this.#refuse(read);
     this.#partial = "";
-    const head = parseResponseHead(text.slice(span.start, span.end), exchange.request.method, this.#limits);
-    if (head instanceof EgressError) return this.#invalid(head.message);
-    const next = span.next - held;
-    if (
-      head.status === 101 ||
-      (exchange.request.method === "CONNECT" && head.framing === "none" && head.status >= 200)
-    ) {
-      return this.#switch(exchange, head, bytes.subarray(next));
-    }
-    if (head.status < 200) {
-      if (++exchange.interims > INTERIM_MAX) return this.#invalid("too many interim responses");
-      exchange.request.onInterim?.(head.status, head.fields);
-      return next < bytes.length ? this.#readHead(exchange, bytes.subarray(next)) : true;
-    }
-    return this.#respond(exchange, head, text, span.next, bytes, next);
+    const { head } = read;
+    const next = read.next - held;
+    if (head.status === 101) return this.#switch(exchange, head, bytes.subarray(next));
+    if (head.status >= 200) return this.#respond(exchange, head, text, read.next, bytes, next);
+    if (++exchange.interims > INTERIM_MAX) return this.#invalid("too many interim responses");
+    request.onInterim?.(head.status, head.fields);
+    return next < bytes.length ? this.#readHead(exchange, bytes.subarray(next)) : true;
   }
 
   /** Hands on the final head and begins the body. `text` and `bytes` hold the same bytes; the body is at `textAt` and `at`. */
@@ -228,34 +211,32 @@ export class Wire implements BodySource {
     bytes: Buffer,
     at: number,
   ): boolean {
-    exchange.facts.status = head.status;
+    const { status, reason, fields, framing, contentLength } = head;
+    exchange.facts.status = status;
     exchange.keepAlive = head.keepAlive;
     exchange.responded = true;
-    if (head.framing === "none") {
-      const stated = head.contentLength >= 0 ? head.contentLength : null;
+    if (framing === "none") {
       this.#over(exchange, bytes.length === at);
-      exchange.resolve(new EgressResponse(head.status, head.reason, head.fields, new Body(stated, null, "")));
+      const stated = contentLength >= 0 ? contentLength : null;
+      exchange.resolve(new EgressResponse(status, reason, fields, new Body(stated, null, "")));
       return true;
     }
-    if (
-      head.framing === "length" &&
-      head.contentLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - at)
-    ) {
-      const end = textAt + head.contentLength;
+    if (framing === "length" && contentLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - at)) {
+      const end = textAt + contentLength;
       this.#over(exchange, end === text.length);
-      exchange.resolve(
-        new EgressResponse(head.status, head.reason, head.fields, Body.of(text.slice(textAt, end))),
-      );
+      exchange.resolve(new EgressResponse(status, reason, fields, Body.of(text.slice(textAt, end))));
       return true;
     }
-    const body = new Body(head.framing === "length" ? head.contentLength : null, this);
-    exchange.reader = new BodyReader(body, head.framing, head.contentLength, true, this.#limits.headBytesMax);
-    exchange.resolve(new EgressResponse(head.status, head.reason, head.fields, body));
+    const body = new Body(framing === "length" ? contentLength : null, this);
+    exchange.reader = new BodyReader(body, framing, contentLength, true, this.#limits.headBytesMax);
+    exchange.resolve(new EgressResponse(status, reason, fields, body));
     return at < bytes.length ? this.#readBody(exchange, exchange.reader, bytes, at) : true;
   }
 
   #readBody(exchange: Exchange, reader: BodyReader, bytes: Buffer, from: number): boolean {
     const end = reader.feed(bytes, from);
+    // Whoever takes the body may have ended the exchange meanwhile.
+    if (this.#exchange !== exchange) return false;
     if (typeof end === "string") {
       this.#fail(new EgressError("UPSTREAM_ABORTED", end));
       return false;
@@ -264,98 +245,108 @@ export class Wire implements BodySource {
       this.#over(exchange, end === bytes.length);
       return true;
     }
+    this.#heldBack = reader.full;
     return !reader.full;
   }
 
-  /** 101, or the answer to a CONNECT of ours: the socket belongs to whoever asked. */
+  /** 101: the socket belongs to whoever asked. `rest` came right behind it. */
   #switch(exchange: Exchange, head: ResponseHead, rest: Buffer): boolean {
-    if (head.status === 101 && exchange.request.upgrade === "")
-      return this.#invalid("101 without an Upgrade");
+    if (!isOffered(exchange.request.upgrade, head.upgrade))
+      return this.#invalid("101 that was not asked for");
+    // RFC 9110 §7.8: not before the request has been received to its end, or its rest would be read as the other protocol.
+    if (!exchange.requestSent) return this.#invalid("101 in the middle of the request");
     this.#release(exchange);
     exchange.facts.status = head.status;
+    const { socket } = this;
+    socket.removeAllListeners("data");
+    socket.off("end", this.#onEnd).off("close", this.#onClose).off("drain", this.#onDrain);
+    // The error listener stays until the splice has its own; without an exchange it does nothing but destroy what is broken.
+    socket.allowHalfOpen = true;
+    socket.pause();
     this.#owner.gone(this);
-    for (const event of ["data", "error", "end", "close", "drain"]) this.socket.removeAllListeners(event);
-    // Until the splice listens, an error must not end the process.
-    this.socket.on("error", () => {});
-    this.socket.pause();
-    const tunnel = { socket: this.socket, head: Buffer.from(rest) };
+    const tunnel = { socket, head: Buffer.from(rest), protocol: head.upgrade };
     exchange.resolve(new EgressResponse(head.status, head.reason, head.fields, Body.of(""), tunnel));
     return false;
   }
 
   #invalid(why: string): boolean {
-    this.#fail(new EgressError("UPSTREAM_INVALID", why));
+    return this.#refuse(new EgressError("UPSTREAM_INVALID", why));
+  }
+
+  #refuse(error: EgressError): boolean {
+    this.#fail(error);
     return false;
   }
 
   /** The last byte of the response has been read. `clean`: nothing came behind it. */
   #over(exchange: Exchange, clean: boolean): void {
     this.#release(exchange);
-    const reusable = clean && exchange.keepAlive && exchange.requestSent && !this.#gone;
     if (!exchange.requestSent) {
       // The answer came before the request was over: the rest of it must not be taken for the next request.
       exchange.request.body.cancel(
         new EgressError("UPSTREAM_ABORTED", "answered before the request was sent"),
       );
     }
-    if (!reusable) {
+    if (!clean || !exchange.keepAlive || !exchange.requestSent || this.socket.destroyed) {
       this.socket.destroy();
       return;
     }
     if (this.socket.isPaused()) this.socket.resume();
-    this.lastWallMs = this.#clock.wall();
+    this.#heldBack = false;
+    this.#idleNowMs = this.#clock.now();
+    this.#idleWallMs = this.#clock.wall();
     this.#owner.idle(this);
   }
 
   #release(exchange: Exchange): void {
     this.#exchange = null;
-    exchange.request.cancelled.off(this.#cancelled);
+    exchange.request.cancelled.off(this.#fail);
   }
 
-  #onEnd(): void {
+  #onDrain = (): void => this.#exchange?.request.body.resume();
+
+  #onError = (error: Error): void => this.#fail(connectionFailure("send", error));
+
+  #onEnd = (): void => {
     const exchange = this.#exchange;
     if (exchange?.reader?.endsWithConnection) {
-      this.#release(exchange);
+      exchange.keepAlive = false;
+      this.#over(exchange, true);
       exchange.reader.body.end();
-    } else if (exchange !== null)
+    } else if (exchange !== null) {
       this.#fail(new EgressError("UPSTREAM_RESET", "ended before the answer was complete"));
+    }
     this.socket.destroy();
-  }
+  };
 
-  #onClose(): void {
-    this.#gone = true;
-    if (this.#exchange !== null)
+  #onClose = (): void => {
+    if (this.#exchange !== null) {
       this.#fail(new EgressError("UPSTREAM_RESET", "closed before the answer was complete"));
+    }
     this.#owner.gone(this);
-  }
+  };
 
   /** Ends the exchange, if any, with `error`, and the connection with it. */
-  #fail(error: EgressError): void {
+  #fail = (error: EgressError): void => {
     const exchange = this.#exchange;
     if (exchange !== null) {
       this.#release(exchange);
-      if (exchange.responded) {
-        const cut =
-          error.code === "UPSTREAM_RESET"
-            ? new EgressError("UPSTREAM_ABORTED", error.message, error.cause)
-            : error;
-        exchange.facts.error = cut;
-        exchange.reader?.body.fail(cut);
-      } else {
-        // Head bytes that came already make this a broken answer, which must not be asked for again.
-        if (error.code === "UPSTREAM_RESET" && this.#partial !== "") error.reached = "final";
+      if (exchange.responded) this.#cut(exchange, error);
+      else {
+        // Bytes that came already make this a broken answer, which must not be asked for again.
+        if (error.code === "UPSTREAM_RESET" && exchange.facts.firstByteMs !== 0) error.reached = "final";
         exchange.facts.error = error;
         exchange.reject(error);
       }
       if (!exchange.requestSent) exchange.request.body.cancel(error);
     }
     this.socket.destroy();
-  }
-}
+  };
 
-function outgoing(request: EgressRequest): OutgoingFraming {
-  const { body } = request;
-  if (body.length === null) return CHUNKED;
-  if (body.length === 0 && !request.hasLength) return NO_BODY;
-  return { kind: "length", bytes: body.length };
+  #cut(exchange: Exchange, error: EgressError): void {
+    const broken = error.code === "UPSTREAM_RESET" || error.code === "TLS_FAILED";
+    const cut = broken ? new EgressError("UPSTREAM_ABORTED", error.message, error.cause) : error;
+    exchange.facts.error = cut;
+    exchange.reader?.body.fail(cut);
+  }
 }

@@ -1,0 +1,113 @@
+/**
+ * Outrider as an external extension of AWS Lambda. Every static import here is of the cold tier: it is loaded before Lambda may
+ * start the function's runtime. The rest loads while the runtime boots.
+ */
+import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { systemClock } from "../../src/clock.ts";
+import { findPolicy } from "../../src/config/find.ts";
+import { ConfigError, loadPolicy } from "../../src/config/load.ts";
+import type { Config } from "../../src/config/types.ts";
+import { Lifecycle } from "../../src/lifecycle.ts";
+import { BindError, bindAll } from "../../src/listener/plan.ts";
+import { HostError, LambdaHost } from "./host.ts";
+
+/** Where a policy is looked for when OUTRIDER_CONFIG names none. `outrider compile` writes the first ones. */
+const CANDIDATES = [
+  "/var/task/outrider.json",
+  "/opt/outrider.json",
+  "/var/task/outrider.yaml",
+  "/opt/outrider.yaml",
+];
+/** Lambda gives the sandbox 2 s from SHUTDOWN, the last 300 ms of which may go to killing; calls in flight get what is before. */
+const DRAIN_MS_MAX = 1500;
+
+/** The name that Lambda expects in `register`: that of the file that it started. */
+const EXTENSION_NAME = "outrider";
+
+async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
+  const found = findPolicy({ env, candidates: CANDIDATES, exists: existsSync });
+  if (found === null) {
+    throw new ConfigError(
+      `no policy: put outrider.json (made by \`outrider compile\`) beside the handler, or name one in OUTRIDER_CONFIG; looked at ${CANDIDATES.join(", ")}`,
+    );
+  }
+  const loaded = loadPolicy(found.path);
+  if (loaded.kind === "compiled") return loaded.config;
+  // Works, but costs the cold start the YAML and schema libraries.
+  const { compileOrThrow } = await import("../../src/config/compile.ts");
+  return compileOrThrow(loaded.text, basename(found.path)).config;
+}
+
+/** Tells the wrapper, which starts after every extension has registered, where the proxy listens. */
+function publishPort(port: number, env: NodeJS.ProcessEnv): void {
+  const path = `${env.TMPDIR || "/tmp"}/outrider.port`;
+  try {
+    // A new file put in place: a link that function code left there in an earlier life of the sandbox is replaced, not followed.
+    writeFileSync(`${path}.${process.pid}`, `${port}\n`, { mode: 0o644, flag: "wx" });
+    renameSync(`${path}.${process.pid}`, path);
+  } catch (error) {
+    say(
+      `cannot write ${path} (${(error as NodeJS.ErrnoException).code}); the wrapper falls back to OUTRIDER_PORT or 4140`,
+    );
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`outrider: ${line}\n`);
+}
+
+/** From start to the end of the sandbox. Resolves with the exit code. */
+async function main(env: NodeJS.ProcessEnv): Promise<number> {
+  const runtimeApi = env.AWS_LAMBDA_RUNTIME_API;
+  if (!runtimeApi)
+    throw new HostError(
+      "AWS_LAMBDA_RUNTIME_API is not set; this program runs inside AWS Lambda or `outrider emulate`",
+    );
+  const host = new LambdaHost(runtimeApi);
+  const clock = systemClock;
+  const lifecycle = new Lifecycle(clock);
+  const config = await readConfig(env);
+  const bindings = await bindAll(config);
+  publishPort(bindings[0]!.binding.port, env);
+  // From here the function may connect; what it sends waits until the warm tier serves it.
+  await host.register(EXTENSION_NAME);
+  try {
+    const { createProxy } = await import("../../src/proxy.ts");
+    const { telemetry } = createProxy(config, { clock, lifecycle, bindings });
+    lifecycle.ready();
+    // The first wait is also the word that init is done; the idle tier loads inside it.
+    let event = host.next();
+    await telemetry.start();
+    if (telemetry.problem !== "") say(telemetry.problem);
+    for (;;) {
+      const { kind, deadlineWallMs, ...facts } = await event;
+      if (kind === "shutdown") {
+        const leftMs = Math.min(DRAIN_MS_MAX, deadlineWallMs - clock.wall());
+        await lifecycle.drain(clock.now() + Math.max(0, leftMs));
+        return 0;
+      }
+      const { requestId, trace } = facts as { requestId: string; trace: string };
+      // What is left of the invocation before is written while the function is at work on this one, so that nobody waits for it.
+      lifecycle.workStarted(requestId, deadlineWallMs, trace);
+      await telemetry.flush(config.telemetry.flushCapMs);
+      event = host.next();
+    }
+  } catch (error) {
+    await host.fail(
+      lifecycle.phase === "cold" ? "init" : "exit",
+      "Extension.OutriderFailed",
+      (error as Error).message,
+    );
+    throw error;
+  }
+}
+
+main(process.env).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    const known = error instanceof ConfigError || error instanceof BindError || error instanceof HostError;
+    say(known || error instanceof Error ? (error as Error).message : String(error));
+    process.exit(1);
+  },
+);

@@ -1,0 +1,198 @@
+/**
+ * Turns measured rounds into rows, and rows into tables, verdicts and JSON. Pure: it prints and writes nothing.
+ */
+
+import type { BenchResult } from "./bench.ts";
+import { spreadOf } from "./measure.ts";
+
+/** A metric of a row. The unit is the end of the name, or µs in front of `per_request`. */
+export type MetricName =
+  | "cpu_us_per_request"
+  | "requests_per_s"
+  | "p50_us"
+  | "p99_us"
+  | "pss_kb"
+  | "rss_kb"
+  | "register_ms";
+
+/** One subject's metrics: for each metric its median under its name, beside it `_min` and `_max`. */
+export interface Row {
+  readonly subject: string;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** A limit that a run is held against: the smaller the measured figure, the better. */
+export interface Bar {
+  readonly what: string;
+  readonly unit: "×" | "MB";
+  /** Undefined when one of its subjects did not run. */
+  readonly measured: number | undefined;
+  /** Above it the bar is not met. */
+  readonly limit: number;
+  /** What the project aims at, where it is below the limit. */
+  readonly aim: number | undefined;
+}
+
+/** How a figure stands to its bar. */
+export type Verdict = "aim met" | "met" | "not met" | "not measured";
+
+/** How each metric is headed and shown, in the order of the columns. */
+const columns: Readonly<
+  Record<MetricName, { readonly title: string; readonly show: (value: number) => string }>
+> = {
+  register_ms: { title: "register ms", show: (value) => value.toFixed(1) },
+  cpu_us_per_request: { title: "CPU µs/request", show: (value) => value.toFixed(1) },
+  requests_per_s: { title: "requests/s", show: (value) => value.toFixed(0) },
+  p50_us: { title: "p50 µs, 1 connection", show: (value) => value.toFixed(0) },
+  p99_us: { title: "p99 µs, 64 connections", show: (value) => value.toFixed(0) },
+  pss_kb: { title: "PSS MB", show: (value) => (value / 1024).toFixed(1) },
+  rss_kb: { title: "RSS MB", show: (value) => (value / 1024).toFixed(1) },
+};
+
+/** Collects what each round measured of each subject, and gives rows in the order in which subjects were named. */
+export class Samples {
+  readonly #bySubject = new Map<string, Map<MetricName, number[]>>();
+
+  /** `subjects` fixes the order of the rows. */
+  constructor(subjects: readonly string[]) {
+    for (const subject of subjects) this.#bySubject.set(subject, new Map());
+  }
+
+  /** Adds one round of one subject. A metric that does not apply to the subject is left out. */
+  add(subject: string, round: Readonly<Partial<Record<MetricName, number>>>): void {
+    const metrics = this.#bySubject.get(subject);
+    if (!metrics) throw new Error(`samples: ${subject} was not announced`);
+    for (const [name, value] of Object.entries(round) as [MetricName, number][]) {
+      const values = metrics.get(name);
+      if (values) values.push(value);
+      else metrics.set(name, [value]);
+    }
+  }
+
+  /** A row for each subject that has at least one round. */
+  rows(): Row[] {
+    return [...this.#bySubject]
+      .filter(([, metrics]) => metrics.size > 0)
+      .map(([subject, metrics]) => ({ subject, metrics: flattened(metrics) }));
+  }
+}
+
+function flattened(metrics: ReadonlyMap<MetricName, readonly number[]>): Record<string, number> {
+  const flat: Record<string, number> = {};
+  for (const [name, values] of metrics) {
+    const { median, min, max } = spreadOf(values);
+    flat[name] = rounded(median);
+    flat[`${name}_min`] = rounded(min);
+    flat[`${name}_max`] = rounded(max);
+  }
+  return flat;
+}
+
+/** The median of a subject's metric; undefined when the subject did not run or has no such metric. */
+export function medianIn(rows: readonly Row[], subject: string, metric: MetricName): number | undefined {
+  return rows.find((row) => row.subject === subject)?.metrics[metric];
+}
+
+/** `a / b`, or undefined when one of them is absent or `b` is not above 0, where a ratio says nothing. */
+export function ratio(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined || b <= 0 ? undefined : a / b;
+}
+
+/** Holds a bar's figure against its limit and its aim. */
+export function verdictOf(bar: Bar): Verdict {
+  if (bar.measured === undefined) return "not measured";
+  if (bar.measured > bar.limit) return "not met";
+  return bar.aim !== undefined && bar.measured <= bar.aim ? "aim met" : "met";
+}
+
+/** The machine-readable form of a result. */
+export function toJson({ bench, machine, versions, seed, rows }: BenchResult): object {
+  return { bench, machine, versions, seed, rows };
+}
+
+/** The whole result as Markdown, which reads well on a terminal too; headed by `## bench`. */
+export function toMarkdown(result: BenchResult, date: string): string {
+  const { machine } = result;
+  const versions = Object.entries(result.versions).map(([name, version]) => `${name} ${version}`);
+  const lines = [
+    `## ${result.bench}`,
+    "",
+    `- Date: ${date}`,
+    `- Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memory_mb} MB, ${machine.os} ${machine.arch}, ` +
+      `load ${machine.load_1m} before the run`,
+    `- Versions: ${versions.join(", ")}`,
+    `- Seed: ${result.seed}, rounds: ${result.rounds}`,
+    "",
+    "Medians of the rounds, with the smallest and the largest round in parentheses.",
+    "",
+    ...rowTable(result),
+    "",
+    ...barTable(result.bars),
+  ];
+  const remarks = [...result.notes, ...result.skipped];
+  if (remarks.length > 0) lines.push("", ...remarks.map((remark) => `- ${remark}`));
+  return `${lines.join("\n")}\n`;
+}
+
+/**
+ * Replaces the section headed `## bench` in a document, or appends it; other sections stay as they are.
+ * A section ends where the next one begins.
+ */
+export function replaceSection(document: string, bench: string, section: string): string {
+  const start = document.search(new RegExp(`^## ${bench}$`, "m"));
+  if (start < 0) return `${document.trimEnd()}\n\n${section}`;
+  const next = document.indexOf("\n## ", start + 1);
+  const rest = next < 0 ? "" : `\n${document.slice(next + 1)}`;
+  return document.slice(0, start) + section + rest;
+}
+
+function rowTable({ rows, reference }: BenchResult): string[] {
+  const shown = (Object.keys(columns) as MetricName[]).filter((name) =>
+    rows.some((row) => name in row.metrics),
+  );
+  const whole = medianIn(rows, reference.subject, reference.metric);
+  const header = ["subject", ...shown.map((name) => columns[name].title)];
+  const body = rows.map(({ subject, metrics }) => [subject, ...shown.map((name) => cell(metrics, name))]);
+  if (whole !== undefined) {
+    header.push(`${columns[reference.metric].title} ÷ ${reference.subject}`);
+    rows.forEach((row, at) => {
+      body[at]!.push(ratio(row.metrics[reference.metric], whole)?.toFixed(2) ?? "-");
+    });
+  }
+  return table(header, body);
+}
+
+function cell(metrics: Readonly<Record<string, number>>, name: MetricName): string {
+  const median = metrics[name];
+  if (median === undefined) return "-";
+  const { show } = columns[name];
+  return `${show(median)} (${show(metrics[`${name}_min`]!)}-${show(metrics[`${name}_max`]!)})`;
+}
+
+function barTable(bars: readonly Bar[]): string[] {
+  const figure = (value: number | undefined, unit: Bar["unit"]) => {
+    if (value === undefined) return "-";
+    return unit === "×" ? `${value.toFixed(2)}×` : `${value.toFixed(1)} MB`;
+  };
+  const body = bars.map((bar) => [
+    bar.what,
+    figure(bar.measured, bar.unit),
+    `≤ ${figure(bar.limit, bar.unit)}`,
+    bar.aim === undefined ? "-" : `≤ ${figure(bar.aim, bar.unit)}`,
+    verdictOf(bar),
+  ]);
+  return table(["bar", "measured", "limit", "aim", "verdict"], body);
+}
+
+function table(header: readonly string[], body: readonly (readonly string[])[]): string[] {
+  const widths = header.map((title, at) => Math.max(title.length, ...body.map((row) => row[at]!.length)));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((text, at) => (at === 0 ? text.padEnd(widths[at]!) : text.padStart(widths[at]!))).join(" | ")} |`;
+  const rule = widths.map((width, at) => (at === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
+  return [line(header), line(rule), ...body.map(line)];
+}
+
+/** Four significant digits at least, and no noise behind them. */
+function rounded(value: number): number {
+  return Math.abs(value) >= 1000 ? Math.round(value) : Number(value.toPrecision(4));
+}

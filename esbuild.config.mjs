@@ -1,0 +1,72 @@
+// Builds what is shipped: the command line (dist/outrider.js) and the Lambda layer's tree (dist/layer/opt). Both are split into
+// chunks, so that what nobody waits for is neither read nor parsed at a cold start; dist/meta-*.json say what went where, and
+// test/shape holds the tiers against them.
+import { chmod, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { build } from "esbuild";
+
+const quiet = process.argv.includes("--quiet");
+const { version } = JSON.parse(await readFile(new URL("package.json", import.meta.url), "utf8"));
+
+/** @type {import("esbuild").BuildOptions} */
+const common = {
+  bundle: true,
+  platform: "node",
+  target: "node24",
+  // Code splitting needs ESM; with `main` first, esbuild would take the CommonJS builds, which cannot be tree-shaken.
+  format: "esm",
+  splitting: true,
+  mainFields: ["module", "main"],
+  conditions: ["module", "import", "node"],
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: "none",
+  metafile: true,
+  write: false,
+  define: { OUTRIDER_VERSION: JSON.stringify(version) },
+  logLevel: "warning",
+};
+
+/**
+ * CommonJS packages ask for Node's modules by `require`, which an ES module lacks. Only the chunk that holds esbuild's stand-in
+ * for it is given one: `node:module` is not free, and the cold tier has no use for it.
+ */
+const REQUIRE =
+  'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);\n';
+
+async function emit(name, options) {
+  const result = await build({ ...common, ...options });
+  for (const file of result.outputFiles) {
+    let text = file.text;
+    if (text.includes("Dynamic require of")) {
+      const shebang = /^#!.*\n/.exec(text)?.[0] ?? "";
+      text = shebang + REQUIRE + text.slice(shebang.length);
+    }
+    await mkdir(new URL(".", `file://${file.path}`), { recursive: true });
+    await writeFile(file.path, text);
+  }
+  await writeFile(`dist/meta-${name}.json`, JSON.stringify(result.metafile));
+  if (!quiet) {
+    const bytes = result.outputFiles.reduce((sum, file) => sum + file.contents.length, 0);
+    console.log(`${name}: ${result.outputFiles.length} files, ${Math.round(bytes / 1024)} KiB`);
+  }
+}
+
+await rm("dist", { recursive: true, force: true });
+await mkdir("dist", { recursive: true });
+await emit("cli", {
+  entryPoints: { outrider: "src/cli/main.ts" },
+  outdir: "dist",
+  chunkNames: "chunks/[name]-[hash]",
+  banner: { js: "#!/usr/bin/env node" },
+});
+await chmod("dist/outrider.js", 0o755);
+
+await cp("layers/opt", "dist/layer/opt", { recursive: true });
+await chmod("dist/layer/opt/extensions/outrider", 0o755);
+await chmod("dist/layer/opt/outrider-wrapper", 0o755);
+await emit("lambda", {
+  entryPoints: { extension: "adapters/lambda/main.ts" },
+  outdir: "dist/layer/opt/outrider",
+  outExtension: { ".js": ".mjs" },
+  chunkNames: "[name]-[hash]",
+});

@@ -1,0 +1,100 @@
+/** `outrider run`: serves a policy on this machine until it is told to stop. */
+
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { systemClock } from "../clock.ts";
+import { openPolicy } from "../config/compile.ts";
+import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
+import type { Config } from "../config/types.ts";
+import { Lifecycle } from "../lifecycle.ts";
+import { BindError, type BoundRole, bindAll } from "../listener/plan.ts";
+import { createProxy } from "../proxy.ts";
+import { TlsFileError } from "../upstream/tls.ts";
+import { type Command, Failure, type Terminal, UsageError } from "./command.ts";
+
+/** Calls in flight may take this long to finish after SIGTERM; Cloud Run and ECS give a container 10 s and 30 s. */
+const DRAIN_MS_MAX = 10_000;
+
+const HELP = `outrider run: serve a policy on this machine
+
+Usage: outrider run [--config FILE] [--port PORT]
+
+  --config FILE   the policy, YAML or compiled; else OUTRIDER_CONFIG, else ./${POLICY_FILE_NAMES[0]}
+  --port PORT     listen there instead of listen.port; 0 takes a free port
+
+Then point a program at it:
+  HTTP_PROXY=http://127.0.0.1:4140 HTTPS_PROXY=http://127.0.0.1:4140 some-program
+
+SIGTERM or Ctrl-C stops it: calls in flight get ${DRAIN_MS_MAX / 1000} s to finish; the second time it ends at once.
+`;
+
+/** See `command.ts`. */
+export const command: Command = {
+  summary: "serve a policy on this machine",
+  help: HELP,
+  run: async (argv, terminal) => {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: { config: { type: "string" }, port: { type: "string" } },
+    });
+    const config = withPort(readConfig(values.config, terminal), values.port);
+    const clock = systemClock;
+    const lifecycle = new Lifecycle(clock);
+    const bindings = await bound(config);
+    const { telemetry } = await served(() => createProxy(config, { clock, lifecycle, bindings }), bindings);
+    lifecycle.ready();
+    lifecycle.workStarted("", Number.POSITIVE_INFINITY, "");
+    await telemetry.start();
+    if (telemetry.problem !== "") terminal.err(`outrider: ${telemetry.problem}\n`);
+    terminal.err(`${ready(config, bindings)}\n`);
+    const signal = await terminal.interrupted;
+    terminal.err(`outrider: ${signal}: draining\n`);
+    await lifecycle.drain(clock.now() + DRAIN_MS_MAX);
+    return 0;
+  },
+};
+
+function readConfig(explicit: string | undefined, { env, cwd }: Terminal): Config {
+  const candidates = [...POLICY_FILE_NAMES];
+  const found = findPolicy({ explicit, env, candidates, exists: (name) => existsSync(resolve(cwd, name)) });
+  if (found === null)
+    throw new UsageError(`no policy: name one with --config FILE, or write ./${candidates[0]}`);
+  return openPolicy(resolve(cwd, found.path), found.path).config;
+}
+
+function withPort(config: Config, port: string | undefined): Config {
+  if (port === undefined) return config;
+  if (!/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535)
+    throw new UsageError(`--port ${port}: a port is 0 to 65535`);
+  return { ...config, listen: { ...config.listen, port: Number(port) } };
+}
+
+async function bound(config: Config): Promise<BoundRole[]> {
+  try {
+    return await bindAll(config);
+  } catch (error) {
+    if (error instanceof BindError) throw new Failure(error.message);
+    throw error;
+  }
+}
+
+/** Runs `create`; when it fails, nothing stays bound. */
+async function served<T>(create: () => T, bindings: readonly BoundRole[]): Promise<T> {
+  try {
+    return create();
+  } catch (error) {
+    await Promise.all(bindings.map(({ binding }) => binding.close()));
+    if (error instanceof TlsFileError) throw new Failure(error.message);
+    throw error;
+  }
+}
+
+/** The line that says that connections are taken, and where. */
+function ready(config: Config, bindings: readonly BoundRole[]): string {
+  const places = bindings.map(({ binding: { host, port }, role }) => {
+    const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+    return role.kind === "proxy" ? `http://${at}` : `http://${at} for ${role.destination}`;
+  });
+  return `outrider: policy ${config.version} on ${places.join(", ")}`;
+}

@@ -1,0 +1,63 @@
+/** What to say of a key that the policy file does not know: where it belongs, or which one was meant. Reads the JSON Schema, decides nothing. */
+import { nearest } from "./nearest.ts";
+import type { Path } from "./problem.ts";
+import { policyJsonSchema } from "./schema.ts";
+import { show } from "./show.ts";
+
+/** As much of a JSON Schema as is walked here. */
+interface SchemaNode {
+  readonly $ref?: string;
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+}
+
+/** Keys of other places or of none that people write, with what to do instead. */
+const ADVICE: ReadonlyMap<string, string> = new Map([
+  [
+    "tls.intercept",
+    "TLS that the application speaks itself is not opened, it passes as a blind tunnel; let the application call http:// and write tls: { originate: true }",
+  ],
+  ["defaults.propagate", "write telemetry.propagate, which holds for every destination"],
+  ["retry.attempts", "write max_retries, which counts the tries after the first"],
+  ["retry.max_attempts", "write max_retries, which counts the tries after the first"],
+  ["*.<<", "merge keys are not part of YAML 1.2; use an alias for a whole value, or defaults"],
+]);
+
+/** The message for the unknown `key` of the mapping at `path`. */
+export function unknownKeyMessage(path: Path, key: string): string {
+  const parent = path.findLast((step) => typeof step === "string");
+  const advice = ADVICE.get(`${parent}.${key}`) ?? ADVICE.get(`*.${key}`);
+  const known = propertiesAt(path);
+  return `unknown key${advice === undefined ? hint(key, known) : `; ${advice}`}`;
+}
+
+function hint(key: string, known: Readonly<Record<string, SchemaNode>>): string {
+  const names = Object.keys(known);
+  const meant = nearest(key, names);
+  if (meant !== null) return `; did you mean ${show(meant)}?`;
+  const inner = names.find((name) => Object.hasOwn(propertiesOf(known[name]!), key));
+  if (inner !== undefined) return `; it belongs under ${show(inner)}`;
+  return `; known here: ${names.join(", ")}`;
+}
+
+/** Walked once per process: the schema does not change. */
+let schema: { readonly $ref: string; readonly $defs: Readonly<Record<string, SchemaNode>> } | undefined;
+
+function propertiesAt(path: Path): Readonly<Record<string, SchemaNode>> {
+  schema ??= policyJsonSchema() as unknown as NonNullable<typeof schema>;
+  let node: SchemaNode = schema;
+  for (const step of path) {
+    const next = typeof step === "number" ? target(node).items : propertiesOf(node)[step];
+    if (next === undefined) return {};
+    node = next;
+  }
+  return propertiesOf(node);
+}
+
+function propertiesOf(node: SchemaNode): Readonly<Record<string, SchemaNode>> {
+  return target(node).properties ?? {};
+}
+
+function target(node: SchemaNode): SchemaNode {
+  return node.$ref === undefined ? node : schema!.$defs[node.$ref.slice("#/$defs/".length)]!;
+}

@@ -1,0 +1,215 @@
+/**
+ * A validated policy file → the `Config` that rooms read: levels merged, defaults applied, notations turned into numbers.
+ *
+ * Pure. Whether the values make sense together was decided before, in `cross-checks.ts`.
+ */
+import { createHash } from "node:crypto";
+import { DEFAULTS } from "./defaults.ts";
+import { layersFor, type MergedPolicy, mergeLayers } from "./merge.ts";
+import type { DestinationFile, PolicyFile } from "./schema.ts";
+import {
+  type Acl,
+  CONFIG_FORMAT,
+  type Config,
+  type Destination,
+  type Limits,
+  type RateLimitOptions,
+  type RetryCondition,
+  type RoutePolicy,
+  type TelemetryConfig,
+  type TlsOrigination,
+} from "./types.ts";
+import { parseDuration, parseRate, parseSize, parseStatuses } from "./units.ts";
+
+/** Name of the implicit last destination. */
+const IMPLICIT_NAME = "default";
+
+/** Hex digits of the hash that a version shows: enough to tell the policies of one system apart, short enough for a log line. */
+const VERSION_LENGTH = 12;
+
+/** The configuration that a file means. `{ version: 1 }` gives the built-in one. */
+export function resolve(file: PolicyFile): Config {
+  const listen = { ...DEFAULTS.listen, ...stated(file.listen) };
+  const policy = {
+    onProxyFailure: file.on_proxy_failure ?? DEFAULTS.onProxyFailure,
+    listen: { host: listen.unsafe_bind, port: listen.port },
+    limits: limitsOf(file),
+    acl: aclOf(file),
+    destinations: [
+      ...(file.destinations ?? []).map((_, i) => destinationOf(file, i)),
+      implicitDestination(file),
+    ],
+    telemetry: telemetryOf(file),
+  };
+  return { format: CONFIG_FORMAT, version: versionOf(policy), ...policy };
+}
+
+/** Where calls of a destination go: what it states, else (with a local port) its one exact host. `null` keeps each call's target. */
+export function upstreamOf(destination: DestinationFile): { host: string; port: number } | null {
+  const { upstream, local_port, hosts, ports } = destination;
+  if (upstream === undefined && local_port === undefined) return null;
+  const host = upstream?.host ?? hosts.find((pattern) => !pattern.startsWith("*"))!;
+  const onlyPort = ports?.length === 1 ? ports[0] : undefined;
+  const port = upstream?.port ?? onlyPort ?? (originatesTls(destination) ? 443 : 80);
+  return { host: host.toLowerCase(), port };
+}
+
+/** Whether plain calls leave over TLS: any key of `tls` means so, unless it says `originate: false`. */
+export function originatesTls({ tls }: DestinationFile): boolean {
+  return tls !== undefined && tls.originate !== false && Object.keys(tls).length > 0;
+}
+
+function limitsOf(file: PolicyFile): Limits {
+  const limits = { ...DEFAULTS.limits, ...stated(file.limits) };
+  return {
+    headBytesMax: parseSize(limits.head_bytes)!,
+    headerCountMax: limits.header_count,
+    targetBytesMax: parseSize(limits.target_bytes)!,
+    connectionsMax: limits.connections,
+    tunnelsMax: limits.tunnels,
+    headTimeoutMs: parseDuration(limits.head_timeout)!,
+    keepAliveMs: parseDuration(limits.keep_alive)!,
+    idleUpstreamMax: limits.idle_upstream,
+  };
+}
+
+function aclOf(file: PolicyFile): Acl {
+  const acl = { ...DEFAULTS.acl, ...stated(file.acl) };
+  return {
+    default: acl.default,
+    mode: acl.mode,
+    privateRanges: acl.private_ranges,
+    allowAddresses: acl.allow_addresses,
+  };
+}
+
+function telemetryOf(file: PolicyFile): TelemetryConfig {
+  const telemetry = { ...DEFAULTS.telemetry, ...stated(file.telemetry) };
+  const isSampled = telemetry.access_log === "sampled";
+  return {
+    accessLog: telemetry.access_log,
+    sampleRatio: isSampled ? (file.telemetry?.sample ?? DEFAULTS.sampledRatio) : 1,
+    summary: telemetry.summary,
+    flushCapMs: parseDuration(telemetry.flush_cap)!,
+    destination: telemetry.destination,
+  };
+}
+
+function destinationOf(file: PolicyFile, index: number): Destination {
+  const destination = file.destinations![index]!;
+  return {
+    name: destination.name,
+    hosts: destination.hosts.map((host) => host.toLowerCase()),
+    ports: destination.ports ?? [],
+    access: destination.access ?? DEFAULTS.destination.access,
+    allowAddresses: destination.allow_addresses ?? [],
+    localPort: destination.local_port ?? 0,
+    upstream: upstreamOf(destination),
+    tls: tlsOf(destination),
+    policy: policyOf(mergeLayers(layersFor(file, index, null))),
+    routes: (destination.routes ?? []).map(({ match }, route) => ({
+      match: { path: match.path ?? "", methods: match.methods ?? [] },
+      policy: policyOf(mergeLayers(layersFor(file, index, route))),
+    })),
+  };
+}
+
+function implicitDestination(file: PolicyFile): Destination {
+  return {
+    name: IMPLICIT_NAME,
+    hosts: [],
+    ports: [],
+    access: DEFAULTS.destination.access,
+    allowAddresses: [],
+    localPort: 0,
+    upstream: null,
+    tls: null,
+    policy: policyOf(mergeLayers(layersFor(file, null, null))),
+    routes: [],
+  };
+}
+
+function tlsOf(destination: DestinationFile): TlsOrigination | null {
+  const { tls } = destination;
+  if (tls === undefined || !originatesTls(destination)) return null;
+  return {
+    clientCert: tls.client_cert ?? "",
+    clientKey: tls.client_key ?? "",
+    ca: tls.ca ?? "",
+    serverName: tls.server_name?.toLowerCase() ?? "",
+    minVersion: tls.min_version ?? DEFAULTS.tls.min_version,
+  };
+}
+
+/** A merged policy in numbers. */
+function policyOf(merged: MergedPolicy): RoutePolicy {
+  const { retry, limits } = merged;
+  return {
+    timeoutMs: msOrOff(merged.timeout),
+    perTryTimeoutMs: msOrOff(merged.per_try_timeout),
+    dnsTimeoutMs: parseDuration(merged.dns_timeout)!,
+    connectTimeoutMs: parseDuration(merged.connect_timeout)!,
+    tlsTimeoutMs: parseDuration(merged.tls_timeout)!,
+    idleTimeoutMs: msOrOff(merged.idle_timeout),
+    deadlineReserveMs: parseDuration(merged.deadline_reserve)!,
+    deadlineHeaders: merged.deadline_headers.map(({ name, format }) => ({
+      name: name.toLowerCase(),
+      format,
+    })),
+    retry: {
+      maxRetries: retry.max_retries,
+      on: retry.on.filter(isCondition),
+      statuses: statusesOf(retry.on),
+      methods: retry.methods,
+      idempotencyHeaders: retry.idempotency_headers.map((name) => name.toLowerCase()),
+      backoffBaseMs: parseDuration(retry.backoff.base)!,
+      backoffMaxMs: parseDuration(retry.backoff.max)!,
+      budgetRatio: retry.budget.ratio,
+      budgetFloor: retry.budget.floor,
+      replayBufferBytes: parseSize(retry.replay_buffer)!,
+    },
+    rateLimit: rateLimitOf(limits),
+    concurrency:
+      limits.max_concurrency === "off" ? null : { max: limits.max_concurrency, queueMax: limits.queue },
+    propagate: merged.propagate,
+  };
+}
+
+function rateLimitOf({ rate, burst, overflow }: MergedPolicy["limits"]): RateLimitOptions | null {
+  if (rate === "off") return null;
+  const perSecond = parseRate(rate)!;
+  return { perSecond, burst: burst ?? Math.max(1, Math.ceil(perSecond)), overflow };
+}
+
+function isCondition(entry: number | string): entry is RetryCondition {
+  return typeof entry === "string" && parseStatuses(entry) === null;
+}
+
+/** Sorted, each once. */
+function statusesOf(on: readonly (number | string)[]): readonly number[] {
+  const statuses = on.flatMap((entry) => parseStatuses(entry) ?? []);
+  return [...new Set(statuses)].sort((a, b) => a - b);
+}
+
+function msOrOff(text: string): number {
+  return text === "off" ? 0 : parseDuration(text)!;
+}
+
+/** Only the keys that have a value, so that an absent one cannot override a default. */
+function stated<T extends object>(keys: T | undefined): { [K in keyof T]?: NonNullable<T[K]> } {
+  const entries = Object.entries(keys ?? {}).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: NonNullable<T[K]> };
+}
+
+/** The hash of the policy alone: the same policy has the same version, however its file is written. */
+function versionOf(policy: Omit<Config, "format" | "version">): string {
+  return createHash("sha256").update(canonicalJson(policy)).digest("hex").slice(0, VERSION_LENGTH);
+}
+
+/** JSON with sorted keys and no white space. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => {
+    if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner;
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}

@@ -1,0 +1,357 @@
+/**
+ * The policy file: its keys, their forms and bounds, and a sentence on each. The only definition: `run`, `check` and `compile`
+ * validate by it, the JSON Schema and the reference page are made from it.
+ *
+ * Owns what can be said of one value. What concerns several values at once is in `cross-checks.ts`, defaults are in `defaults.ts`.
+ * Values stay in the file's notation (`8s`, `64KiB`); `resolve.ts` turns them into numbers. The cold path never imports this file.
+ */
+import { isIP } from "node:net";
+import * as z from "zod";
+import {
+  addressBlockProblem,
+  fileReferenceProblem,
+  headerNameProblem,
+  hostPatternProblem,
+  hostProblem,
+  methodProblem,
+  nameProblem,
+  pathPrefixProblem,
+} from "./notation.ts";
+import {
+  duration,
+  exactly,
+  list,
+  mapping,
+  nonEmptyList,
+  numberOrText,
+  oneOf,
+  rate,
+  ratio,
+  size,
+  text,
+  whole,
+  wholeOrOff,
+  yesOrNo,
+} from "./schema-forms.ts";
+import { parseStatuses } from "./units.ts";
+
+const port = () => whole(1, 65_535);
+const methods = () => list("methods", text("a method", methodProblem), 32);
+const headerName = () => text("a header name", headerNameProblem);
+const fileReference = () => text("file: and an absolute path", fileReferenceProblem);
+const allowAddresses = () => list("address blocks", text("an address block", addressBlockProblem), 256);
+const propagate = () => list("trace formats", oneOf("tracecontext", "xray"), 2);
+
+/** Conditions of `retry.on` that are not statuses. */
+export const RETRY_CONDITIONS = ["connect_failure", "reset_before_response", "per_try_timeout"] as const;
+
+const retryCondition = numberOrText(
+  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx`,
+  (entry) => RETRY_CONDITIONS.some((condition) => condition === entry) || parseStatuses(entry) !== null,
+);
+
+const retry = mapping(
+  "retry",
+  "What is sent again, how often, and what it may cost. Nothing is sent again unless `max_retries` says so.",
+  {
+    max_retries: whole(0, 10).optional().describe("Tries after the first; 0 for none."),
+    on: list("conditions", retryCondition, 64)
+      .optional()
+      .describe(
+        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses.",
+      ),
+    methods: methods()
+      .optional()
+      .describe(
+        "Methods that may be sent again after the upstream may have acted on them. POST in this list may repeat its effect. A call of which no byte was sent may be sent again whatever its method.",
+      ),
+    idempotency_headers: list("header names", headerName(), 16)
+      .optional()
+      .describe("A call that carries one of these headers may be sent again whatever its method."),
+    backoff: mapping(
+      "backoff",
+      "The wait before another try: random between 0 and a bound that doubles with each try. A `Retry-After` of the upstream wins when it fits the deadline.",
+      {
+        base: duration({ min: "1ms", max: "1m" }).optional().describe("Bound of the first wait."),
+        max: duration({ min: "1ms", max: "5m" }).optional().describe("Bound that no wait exceeds."),
+      },
+    ).optional(),
+    budget: mapping(
+      "budget",
+      "Keeps retries from multiplying an outage: a bucket of tokens without a clock, so that it holds across a freeze.",
+      {
+        ratio: ratio()
+          .optional()
+          .describe(
+            "Tokens that each success gives back; a retry costs 1. 0.2 allows a fifth more calls in the long run.",
+          ),
+        floor: whole(0, 100)
+          .optional()
+          .describe("Retries that each invocation may make whatever the bucket holds."),
+      },
+    ).optional(),
+    replay_buffer: size({ min: "0B", max: "1MiB" })
+      .optional()
+      .describe(
+        "Bytes of a request's body kept for another try. A longer body streams on and is not sent again.",
+      ),
+  },
+);
+
+const limits = mapping(
+  "route_limits",
+  "Local limits of a destination, or of a route that states its own. A call counts until its last byte.",
+  {
+    rate: rate({ min: "1/h", max: "100000/s", off: true })
+      .optional()
+      .describe("Calls per second, minute or hour."),
+    burst: whole(1, 100_000)
+      .optional()
+      .describe(
+        "Calls that may come at once after a pause. Default: the calls per second that `rate` allows, at least 1.",
+      ),
+    overflow: oneOf("reject", "wait")
+      .optional()
+      .describe(
+        "What a call above `rate` does: it is refused with 429 and Retry-After, or it waits within its deadline.",
+      ),
+    max_concurrency: wholeOrOff(1, 100_000)
+      .optional()
+      .describe("Calls in flight at once; one more gets 503."),
+    queue: whole(0, 10_000)
+      .optional()
+      .describe("Calls that may wait for a free slot of `max_concurrency`, within their deadline."),
+  },
+);
+
+const deadlineHeader = mapping(
+  "deadline_header",
+  "A request header that carries the caller's own deadline.",
+  {
+    name: headerName().describe("The header's name."),
+    format: oneOf("milliseconds", "seconds", "grpc").describe(
+      "How its value reads; `grpc` is the form of `grpc-timeout` (`250m`, `8S`).",
+    ),
+  },
+);
+
+/** The keys that `defaults`, a destination and a route share. Each overrides the one before it. */
+const policyKeys = {
+  timeout: duration({ min: "1ms", max: "24h", off: true })
+    .optional()
+    .describe(
+      "Bound of the whole call, all tries and the body included. The invocation's own deadline bounds it in any case.",
+    ),
+  per_try_timeout: duration({ min: "1ms", max: "24h", off: true })
+    .optional()
+    .describe("Bound of one try, until the head of its response."),
+  dns_timeout: duration({ min: "1ms", max: "1m" })
+    .optional()
+    .describe("Bound of resolving the upstream's name."),
+  connect_timeout: duration({ min: "1ms", max: "1m" })
+    .optional()
+    .describe("Bound of the TCP connection to the upstream."),
+  tls_timeout: duration({ min: "1ms", max: "1m" })
+    .optional()
+    .describe("Bound of the TLS handshake with the upstream."),
+  idle_timeout: duration({ min: "1ms", max: "24h", off: true })
+    .optional()
+    .describe("Longest silence while a call is open, the wait for the response included."),
+  deadline_reserve: duration({ min: "0ms", max: "15m" })
+    .optional()
+    .describe("Part of the invocation's time that calls leave free, so that the function can still answer."),
+  deadline_headers: list("deadline headers", deadlineHeader, 8)
+    .optional()
+    .describe("Request headers that carry the caller's own deadline. The smallest of all deadlines holds."),
+  retry: retry.optional(),
+  limits: limits.optional(),
+};
+
+const tls = mapping(
+  "tls",
+  "TLS towards the upstream although the application speaks plain HTTP. Any of these keys switches it on. The upstream's certificate is always verified.",
+  {
+    originate: yesOrNo()
+      .optional()
+      .describe("`true` when no other key is needed: TLS with the public roots and no client certificate."),
+    client_cert: fileReference()
+      .optional()
+      .describe("Certificate chain of the client, PEM; the file may hold the key too."),
+    client_key: fileReference()
+      .optional()
+      .describe("Private key of the client, PEM, when it is not in the file of `client_cert`."),
+    ca: fileReference()
+      .optional()
+      .describe("The only roots that are trusted, PEM. Default: the public roots that Node.js brings."),
+    server_name: text("a host name", hostProblem)
+      .optional()
+      .describe("Name that is sent (SNI) and verified. Default: the host of `upstream`, else of the call."),
+    min_version: oneOf("TLSv1.2", "TLSv1.3").optional().describe("Oldest version that is spoken."),
+  },
+);
+
+const route = mapping(
+  "route",
+  "A part of a destination with other values. The first route that matches is taken; what it does not state is the destination's.",
+  {
+    match: mapping(
+      "match",
+      "Which calls the route takes. At least one of the keys is needed; both must match.",
+      {
+        path: text("a path", pathPrefixProblem)
+          .optional()
+          .describe("Prefix on whole segments: `/v1` takes `/v1` and `/v1/x`, not `/v10`."),
+        methods: nonEmptyList("methods", text("a method", methodProblem), 32)
+          .optional()
+          .describe("Methods of the calls."),
+      },
+    ),
+    ...policyKeys,
+    propagate: propagate().optional().describe("As `telemetry.propagate`, for these calls only."),
+  },
+);
+
+/** One entry of `destinations`. */
+export const destinationSchema = mapping("destination", "Calls to one upstream and the policy for them.", {
+  name: text("a name", nameProblem).describe(
+    "Unique; it is what logs, metrics and `outrider explain` call it.",
+  ),
+  hosts: nonEmptyList("hosts", text("a host", hostPatternProblem), 256).describe(
+    'Hosts that belong to it: exact names, `"*.example.com"` (sub-domains at any depth, not example.com itself), IP addresses, or `"*"`. An exact name wins over a suffix, a longer suffix over a shorter one.',
+  ),
+  ports: list("ports", port(), 64).optional().describe("Ports that belong to it; empty for any."),
+  access: oneOf("allow", "deny").optional().describe("`deny` refuses these calls (see `acl.mode`)."),
+  allow_addresses: allowAddresses()
+    .optional()
+    .describe("Like `acl.allow_addresses`, for this destination only."),
+  local_port: port()
+    .optional()
+    .describe(
+      "A port on the listener's host that forwards plain requests to `upstream`, for programs that know no proxy.",
+    ),
+  upstream: mapping(
+    "upstream",
+    "Where the calls really go. Default: where each call says; with `local_port`, the one exact host of `hosts`.",
+    {
+      host: text("a host", hostProblem).describe("Name or IP address."),
+      port: port()
+        .optional()
+        .describe("Default: the only entry of `ports`, else 443 with `tls` and 80 without."),
+    },
+  ).optional(),
+  tls: tls.optional(),
+  ...policyKeys,
+  propagate: propagate().optional().describe("As `telemetry.propagate`, for this destination only."),
+  routes: list("routes", route, 64).optional().describe("Parts of the destination with other values."),
+});
+
+const ipAddress = text("an IP address", (value) =>
+  isIP(value) === 0 ? "write an IP address, such as 0.0.0.0 or ::1" : null,
+);
+
+/** The whole file. */
+export const policySchema = mapping("policy", "The policy file of Outrider.", {
+  version: exactly(1, "write version: 1").describe("Version of the file's format."),
+  on_proxy_failure: oneOf("open", "closed")
+    .optional()
+    .describe(
+      "What happens to calls when the proxy itself cannot run: `open` lets them go out directly and ungoverned, `closed` lets them fail.",
+    ),
+  listen: mapping("listen", "Where the proxy listens.", {
+    port: whole(0, 65_535).optional().describe("0 takes a free port."),
+    unsafe_bind: ipAddress
+      .optional()
+      .describe(
+        "Address to listen on. 127.0.0.1 and ::1 are safe; with any other, whoever reaches the address can use the proxy and its certificates.",
+      ),
+  }).optional(),
+  limits: mapping("limits", "Bounds of the proxy itself, all destinations together.", {
+    head_bytes: size({ min: "1KiB", max: "64KiB" })
+      .optional()
+      .describe("First line plus all fields of a request or a response. Above: 431, or 502 for a response."),
+    header_count: whole(8, 1000).optional().describe("Fields of a request or a response. Above: the same."),
+    target_bytes: size({ min: "256B", max: "64KiB" })
+      .optional()
+      .describe("The request's target. Above: 414."),
+    connections: whole(1, 100_000)
+      .optional()
+      .describe("Connections from the application at once. Above: 503."),
+    tunnels: whole(1, 100_000).optional().describe("Tunnels (CONNECT, WebSocket) at once. Above: 503."),
+    head_timeout: duration({ min: "100ms", max: "10m" })
+      .optional()
+      .describe("Time in which the head of a request must arrive. Above: 408."),
+    keep_alive: duration({ min: "100ms", max: "1h" })
+      .optional()
+      .describe("Life of an application's connection without a request."),
+    idle_upstream: whole(0, 100_000)
+      .optional()
+      .describe("Idle connections to upstreams that are kept. Above: the oldest is closed."),
+  }).optional(),
+  acl: mapping("acl", "Which targets may be called.", {
+    default: oneOf("allow", "deny").optional().describe("The rule for hosts that no destination names."),
+    mode: oneOf("observe", "report", "enforce")
+      .optional()
+      .describe(
+        "`enforce` refuses what is denied, `report` lets it pass and notes it in the log, `observe` lets it pass.",
+      ),
+    private_ranges: oneOf("allow", "deny")
+      .optional()
+      .describe("Whether addresses of private networks (RFC 1918, RFC 4193, RFC 6598) may be called."),
+    allow_addresses: allowAddresses()
+      .optional()
+      .describe(
+        "Exceptions from the guard on addresses, for instance `127.0.0.1:8080` or `10.0.0.0/8`. Loopback, link-local and metadata addresses need one; a metadata service needs its exact address.",
+      ),
+  }).optional(),
+  defaults: mapping(
+    "policy_keys",
+    "Values for every destination; each destination and each route may override them.",
+    policyKeys,
+  ).optional(),
+  destinations: list("destinations", destinationSchema, 1000)
+    .optional()
+    .describe(
+      "Calls that no destination takes belong to the implicit destination `default`, which has the values of `defaults`.",
+    ),
+  telemetry: mapping("telemetry", "What is written of the calls, and which trace headers they carry.", {
+    access_log: oneOf("all", "sampled", "off")
+      .optional()
+      .describe(
+        "`all`: a line for each call; `sampled`: for `sample` of the good calls and for each failed one.",
+      ),
+    sample: ratio().optional().describe("Part of the good calls that `sampled` writes. Default: 0.1."),
+    summary: yesOrNo()
+      .optional()
+      .describe("Whether each invocation ends with a line that sums up its calls."),
+    propagate: propagate()
+      .optional()
+      .describe(
+        "Trace headers written on the way out: W3C `traceparent`, AWS `X-Amzn-Trace-Id`; empty for none.",
+      ),
+    flush_cap: duration({ min: "0ms", max: "2s" })
+      .optional()
+      .describe("Longest time that telemetry may hold the end of an invocation."),
+    destination: text("stdout, stderr, or file: and an absolute path", (value) =>
+      value === "stdout" || value === "stderr" ? null : fileReferenceProblem(value),
+    )
+      .optional()
+      .describe("Where the lines go: `stdout`, `stderr`, or `file:` and an absolute path."),
+  }).optional(),
+});
+
+/** The file's content after validation: values in the file's notation, absent keys absent. */
+export type PolicyFile = z.infer<typeof policySchema>;
+
+/** One entry of `destinations`. */
+export type DestinationFile = z.infer<typeof destinationSchema>;
+
+/** The keys that `defaults`, destinations and routes share, and `propagate`. */
+export type PolicyKeys = Omit<z.infer<typeof route>, "match">;
+
+/** What the library reports of one value. */
+export type SchemaIssue = z.core.$ZodIssue;
+
+/** The JSON Schema (draft 2020-12) of the file, without defaults. */
+export function policyJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(policySchema, { io: "input", target: "draft-2020-12" });
+}

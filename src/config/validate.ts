@@ -1,0 +1,58 @@
+/**
+ * A value as it was read → a policy file, or everything that is wrong with it. Each value by itself first (`schema.ts`), then all that
+ * passed together (`cross-checks.ts`), so that one run shows every problem.
+ */
+import { type CheckedFile, crossCheck } from "./cross-checks.ts";
+import { unknownKeyMessage } from "./key-hints.ts";
+import { errorAt, type Path, type Problem } from "./problem.ts";
+import { destinationSchema, type PolicyFile, policySchema, type SchemaIssue } from "./schema.ts";
+
+/** The outcome of a validation; a valid file may have warnings. */
+export type Validated =
+  | { readonly ok: true; readonly file: PolicyFile; readonly warnings: readonly Problem[] }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** Validates the content of a policy file. */
+export function validate(value: unknown): Validated {
+  const parsed = policySchema.safeParse(value);
+  if (parsed.success) {
+    const findings = crossCheck({ ...parsed.data, destinations: parsed.data.destinations ?? [] });
+    if (findings.every(({ severity }) => severity === "warning"))
+      return { ok: true, file: parsed.data, warnings: findings };
+    return { ok: false, problems: findings };
+  }
+  const problems = parsed.error.issues.flatMap(problemsOf);
+  return { ok: false, problems: [...problems, ...crossCheck(soundParts(value, problems))] };
+}
+
+/** What the schema did not refuse: whole sections and whole destinations, so that nothing is reported that only follows from a refused key. */
+function soundParts(value: unknown, problems: readonly Problem[]): CheckedFile {
+  if (!isMapping(value)) return { version: 1, destinations: [] };
+  const refusedSections = new Set(problems.map(({ path }) => path[0]));
+  const refusedDestinations = new Set(
+    problems.flatMap(({ path }) => (path[0] === "destinations" ? [path[1]] : [])),
+  );
+  const sections = Object.entries(value).filter(
+    ([key]) => key !== "destinations" && !refusedSections.has(key),
+  );
+  const entries = Array.isArray(value.destinations) ? value.destinations : [];
+  const destinations = entries.map((entry, i) =>
+    refusedDestinations.has(i) ? null : destinationSchema.parse(entry),
+  );
+  // A refused or missing `version` has no part in any check.
+  return { version: 1, ...Object.fromEntries(sections), destinations };
+}
+
+function problemsOf(issue: SchemaIssue): Problem[] {
+  const path = issue.path.map((step) => (typeof step === "symbol" ? String(step) : step));
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key));
+  return [errorAt(path, issue.message)];
+}
+
+function unknownKey(path: Path, key: string): Problem {
+  return { severity: "error", path: [...path, key], at: "key", message: unknownKeyMessage(path, key) };
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

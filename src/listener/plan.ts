@@ -1,0 +1,66 @@
+/** Which sockets a configuration asks for, and binding all of them or none. Of the cold tier. */
+import type { ListenerRole } from "../capture/target.ts";
+import type { Config } from "../config/types.ts";
+import { type Binding, bind } from "./bind.ts";
+
+/** A listening socket and what it stands for. */
+export interface BoundRole {
+  readonly binding: Binding;
+  readonly role: ListenerRole;
+}
+
+/** A port could not be had. One sentence that names the key, the port and the remedy. */
+export class BindError extends Error {}
+
+/** The proxy's port, then the local ports of destinations, as `[key of the policy file, port, role]`. Pure. */
+export function listenPlan(
+  config: Config,
+): { readonly key: string; readonly port: number; readonly role: ListenerRole }[] {
+  const plan: { key: string; port: number; role: ListenerRole }[] = [
+    { key: "listen.port", port: config.listen.port, role: { kind: "proxy" } },
+  ];
+  for (const { name, hosts, localPort, tls, upstream } of config.destinations) {
+    if (localPort === 0 || upstream === null) continue;
+    const host = hosts.find((pattern) => !pattern.includes("*")) ?? upstream.host;
+    const scheme = tls === null ? "http" : "https";
+    plan.push({
+      key: `destinations.${name}.local_port`,
+      port: localPort,
+      role: { kind: "local", destination: name, scheme, host, port: upstream.port },
+    });
+  }
+  return plan;
+}
+
+/**
+ * Binds every socket of `config`; when one fails, those already bound are closed again.
+ * @throws BindError
+ */
+export async function bindAll(config: Config): Promise<BoundRole[]> {
+  const bound: BoundRole[] = [];
+  try {
+    for (const { key, port, role } of listenPlan(config)) {
+      const binding = await bind(config.listen.host, port).catch((error: NodeJS.ErrnoException) => {
+        throw new BindError(`${key}: ${config.listen.host}:${port}: ${why(error)}`);
+      });
+      bound.push({ binding, role });
+    }
+    return bound;
+  } catch (error) {
+    await Promise.all(bound.map(({ binding }) => binding.close()));
+    throw error;
+  }
+}
+
+function why(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return "another program listens there; stop it or choose another port (0 takes a free one)";
+    case "EACCES":
+      return "not permitted; choose a port above 1023";
+    case "EADDRNOTAVAIL":
+      return "this machine has no such address; correct listen.unsafe_bind";
+    default:
+      return error.message;
+  }
+}

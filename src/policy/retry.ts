@@ -1,0 +1,146 @@
+/**
+ * Sends a failed call again where the policy allows it, and bounds each attempt's time to its response head.
+ *
+ * Owns the loop only. The decision is `judge` (retry-judge.ts), its price `RetryBudget` (retry-budget.ts), the body's second
+ * reading `ReplayBody` (replay.ts). A response that has been handed on is out of this stage's hands.
+ */
+import type { Clock } from "../clock.ts";
+import type { RetryOptions, RoutePolicy } from "../config/types.ts";
+import { asEgressError, EgressError } from "../errors.ts";
+import type { EgressRequest, EgressResponse, Policy } from "../exchange.ts";
+import { fieldValue } from "../http1/fields.ts";
+import type { Latch } from "../latch.ts";
+import { Attempt } from "./attempt.ts";
+import { discard } from "./discard.ts";
+import { ReplayBody } from "./replay.ts";
+import { budgetAllows, newRetryBudget, refillFloor, rewardSuccess, spendRetry } from "./retry-budget.ts";
+import { type FailedAttempt, judge } from "./retry-judge.ts";
+import { signatureEndsMs } from "./signature.ts";
+
+/** What this stage reads of a route's policy. */
+export type RetryStageOptions = Pick<RoutePolicy, "retry" | "perTryTimeoutMs">;
+
+/** What this stage is given besides its options and the clock. */
+export interface RetrySurroundings {
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Ordinal of the running invocation, 0 for none; each has its own floor of retries. */
+  readonly workSequence: () => number;
+}
+
+/** The stage. Its budget is shared by all calls of the route that it is composed into. */
+export function retry(options: RetryStageOptions, clock: Clock, surroundings: RetrySurroundings): Policy {
+  const { retry: rules, perTryTimeoutMs } = options;
+  const budget = newRetryBudget(rules.budgetFloor);
+
+  return (next) => async (request) => {
+    const replay = replayOf(request, rules);
+    try {
+      for (let number = 1; ; number++) {
+        const attempt = new Attempt(
+          request,
+          number,
+          replay?.attempt() ?? request.body,
+          clock,
+          perTryTimeoutMs,
+        );
+        const outcome = await next(attempt.request).catch(asEgressError);
+        attempt.headArrived();
+        if (!(outcome instanceof EgressError) && !rules.statuses.includes(outcome.status)) {
+          rewardSuccess(budget, rules.budgetRatio);
+          return outcome;
+        }
+        refillFloor(budget, rules.budgetFloor, surroundings.workSequence());
+        const verdict = judge(rules, {
+          ...failedAttempt(request, rules, number, outcome, clock),
+          replayable: replay === null || replay.replayable,
+          budgetAllows: budgetAllows(budget),
+          random: surroundings.random,
+        });
+        if (verdict.kind === "stop") {
+          if (rules.maxRetries > 0)
+            request.trail.push({ kind: "no_retry", attempt: number, why: verdict.why });
+          return handOn(outcome);
+        }
+        spendRetry(budget);
+        request.trail.push({ kind: "retry", attempt: number, why: verdict.why, waitMs: verdict.waitMs });
+        attempt.unlink();
+        await giveUp(outcome, replay, () => pause(clock, verdict.waitMs, request.cancelled));
+        if (replay !== null && replay.failure !== null) throw replay.failure;
+      }
+    } finally {
+      replay?.release();
+    }
+  };
+}
+
+/** A body that is all here can be sent as often as one likes; a stage that only bounds attempts sends it once. */
+function replayOf(request: EgressRequest, rules: RetryOptions): ReplayBody | null {
+  if (request.body.whole !== null || rules.maxRetries === 0) return null;
+  return new ReplayBody(request.body, rules.replayBufferBytes);
+}
+
+function failedAttempt(
+  request: EgressRequest,
+  rules: RetryOptions,
+  attempt: number,
+  outcome: EgressResponse | EgressError,
+  clock: Clock,
+): Omit<FailedAttempt, "replayable" | "budgetAllows" | "random"> {
+  const { method, fields, path } = request;
+  const wallMs = clock.wall();
+  return {
+    attempt,
+    method,
+    outcome,
+    switchesProtocol: method === "CONNECT" || request.upgrade !== "",
+    hasIdempotencyKey: rules.idempotencyHeaders.some((name) => fieldValue(fields, name) !== undefined),
+    cancelled: request.cancelled.value !== undefined,
+    leftMs: request.deadlineMs - clock.now(),
+    signatureLeftMs: signatureEndsMs(fields, path, wallMs) - wallMs,
+    wallMs,
+  };
+}
+
+function handOn(outcome: EgressResponse | EgressError): EgressResponse {
+  if (outcome instanceof EgressError) throw outcome;
+  return outcome;
+}
+
+/** Frees what the failed attempt holds while `wait` runs, so that its connection is back before the next attempt needs one. */
+async function giveUp(
+  outcome: EgressResponse | EgressError,
+  replay: ReplayBody | null,
+  wait: () => Promise<void>,
+): Promise<void> {
+  if (outcome instanceof EgressError) {
+    replay?.abandon(outcome);
+    return wait();
+  }
+  const reason = new EgressError(
+    "UPSTREAM_ABORTED",
+    `response ${outcome.status} given up for another attempt`,
+  );
+  replay?.abandon(reason);
+  const cutOff = discard(outcome, reason);
+  try {
+    await wait();
+  } finally {
+    cutOff();
+  }
+}
+
+/** Resolves after `ms`; rejects with the reason as soon as the call is cancelled. */
+function pause(clock: Clock, ms: number, cancelled: Latch<EgressError>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (reason: EgressError) => {
+      timer.cancel();
+      reject(reason);
+    };
+    const timer = clock.after(ms, () => {
+      cancelled.off(stop);
+      resolve();
+    });
+    cancelled.on(stop);
+  });
+}

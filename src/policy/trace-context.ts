@@ -1,0 +1,115 @@
+/**
+ * Makes each attempt a span of a trace: continues the application's own context, or begins one under the running invocation.
+ *
+ * Owns what goes into the header fields; reading and writing the formats is in traceparent.ts and xray.ts, ids are drawn by the
+ * source that is handed in. A field that a signature covers is never touched.
+ */
+import type { RoutePolicy } from "../config/types.ts";
+import type { EgressRequest, FieldLines, Policy } from "../exchange.ts";
+import { fieldValue, fieldValues, withField, withoutField } from "../http1/fields.ts";
+import type { RandomSource } from "./random.ts";
+import { isSigned, signedHeaders } from "./signature.ts";
+import { formatTraceparent, parseTraceparent, RANDOM_TRACE_ID, SAMPLED } from "./traceparent.ts";
+import { formatXray, parseXray, withParent } from "./xray.ts";
+
+/** Formats to write, of a route's policy. */
+export type TraceFormats = RoutePolicy["propagate"];
+
+/** The trace that a span is put into. */
+export interface TraceOrigin {
+  /** 32 lower-case hex digits. */
+  readonly traceId: string;
+  /** Flags of `traceparent`. */
+  readonly flags: number;
+}
+
+/** The trace of an invocation. */
+export interface InvocationTrace extends TraceOrigin {
+  /** Its X-Amzn-Trace-Id value, whose Lineage and unknown fields go on; "" for an invocation that came with a `traceparent`. */
+  readonly xray: string;
+}
+
+/** Longest trace value of an invocation that is continued, characters. Overflow: it is ignored. */
+const INVOCATION_TRACE_LENGTH_MAX = 1024;
+
+/**
+ * The stage. Stands inside the retry loop, so that each attempt is a span of its own. CONNECT is left alone: its head ends at the
+ * tunnel's other end.
+ *
+ * @param workTrace the running invocation's trace as the platform gave it, "" for none
+ */
+export function traceContext(formats: TraceFormats, random: RandomSource, workTrace: () => string): Policy {
+  let read = "";
+  let invocation: InvocationTrace | null = null;
+
+  return (next) => (request) => {
+    if (request.method === "CONNECT") return next(request);
+    const trace = workTrace();
+    if (trace !== read) {
+      read = trace;
+      invocation = invocationTrace(trace);
+    }
+    const spanId = random.spanId();
+    const beginTrace = () => earlierTraceId(request) ?? random.traceId();
+    const { traceId, fields } = withSpan(formats, request, spanId, invocation, beginTrace);
+    request.trail.push({ kind: "trace", traceId, spanId });
+    return next(request.with({ fields }));
+  };
+}
+
+/** The trace that an earlier attempt of the call is in. */
+function earlierTraceId(request: EgressRequest): string | undefined {
+  if (request.attempt === 1) return undefined;
+  return request.trail.find((entry) => entry.kind === "trace")?.traceId;
+}
+
+/** Reads the invocation's trace, an X-Amzn-Trace-Id value or a `traceparent`; `null` when it is neither. */
+export function invocationTrace(text: string): InvocationTrace | null {
+  // It comes from the platform, not in a head whose characters have been checked.
+  if (text.length > INVOCATION_TRACE_LENGTH_MAX || !/^[\x20-\x7e]+$/.test(text)) return null;
+  const parent = parseTraceparent(text);
+  if (parent !== null) return { traceId: parent.traceId, flags: parent.flags, xray: "" };
+  const origin = xrayOrigin(text);
+  return origin && { ...origin, xray: text };
+}
+
+/** An undecided trace counts as sampled: this proxy notes every call, which is what the flag says. */
+function xrayOrigin(value: string): TraceOrigin | null {
+  const trace = parseXray(value);
+  return trace && { traceId: trace.traceId, flags: trace.sampled === false ? 0 : SAMPLED };
+}
+
+/**
+ * The fields of `request` with `spanId` as the parent of what the upstream does, and the trace that the span is in: that of the
+ * application's `traceparent`, else of its X-Amzn-Trace-Id, else the invocation's, else a new one.
+ */
+export function withSpan(
+  formats: TraceFormats,
+  { fields, path }: Pick<EgressRequest, "fields" | "path">,
+  spanId: string,
+  invocation: InvocationTrace | null,
+  newTraceId: () => string,
+): { readonly traceId: string; readonly fields: FieldLines } {
+  const parents = fieldValues(fields, "traceparent");
+  // Two of them are as invalid as a malformed one (§4.3).
+  const parent = parents.length === 1 ? parseTraceparent(parents[0]!) : null;
+  const xray = fieldValue(fields, "x-amzn-trace-id");
+  const origin: TraceOrigin = parent ??
+    (xray === undefined ? null : xrayOrigin(xray)) ??
+    invocation ?? { traceId: newTraceId(), flags: SAMPLED | RANDOM_TRACE_ID };
+  const signed = signedHeaders(fields, path);
+  let out = fields;
+  if (formats.includes("tracecontext") && !isSigned(signed, "traceparent")) {
+    // A tracestate whose traceparent is missing or invalid belongs to no trace any more (§3.3).
+    if (parent === null && !isSigned(signed, "tracestate")) out = withoutField(out, "tracestate");
+    out = withField(out, "traceparent", formatTraceparent(origin.traceId, spanId, origin.flags));
+  }
+  if (formats.includes("xray") && !isSigned(signed, "x-amzn-trace-id")) {
+    const base = xray ?? invocation?.xray ?? "";
+    const sampled = (origin.flags & SAMPLED) !== 0;
+    const value =
+      base === "" ? formatXray(origin.traceId, spanId, sampled) : withParent(base, spanId, origin.traceId);
+    out = withField(out, "x-amzn-trace-id", value);
+  }
+  return { traceId: origin.traceId, fields: out };
+}

@@ -1,0 +1,81 @@
+/**
+ * The story of a call, and the only file that joins the rooms. It holds no logic.
+ *
+ *   application ─▶ listener ─▶ capture ─▶ router ─▶ telemetry │ admit │ policies ─▶ upstream ─▶ network
+ */
+import type { Clock } from "./clock.ts";
+import type { Config } from "./config/types.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { Listener } from "./listener/listener.ts";
+import type { BoundRole } from "./listener/plan.ts";
+import { policyChain } from "./policy/chain.ts";
+import { admitAddress, compileAddressGuard } from "./route/admit.ts";
+import { createRouter } from "./route/router.ts";
+import { createTelemetry, type Telemetry } from "./telemetry/telemetry.ts";
+import type { Resolver } from "./upstream/resolve.ts";
+import { createTlsClients } from "./upstream/tls.ts";
+import { Upstream } from "./upstream/upstream.ts";
+
+/** What a host gives the proxy. */
+export interface ProxyParts {
+  readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
+  /** Sockets that are bound already; connections may be waiting in them. */
+  readonly bindings: readonly BoundRole[];
+  /** How names become addresses; the system's way unless given. */
+  readonly resolver?: Resolver;
+}
+
+/** A proxy that serves. */
+export interface Proxy {
+  readonly telemetry: Telemetry;
+  readonly listener: Listener;
+  readonly upstream: Upstream;
+}
+
+/**
+ * Joins the rooms and serves.
+ * @throws TlsFileError when a certificate of the policy cannot be used; nothing serves then
+ */
+export function createProxy(config: Config, { clock, lifecycle, bindings, resolver }: ProxyParts): Proxy {
+  const { limits, destinations, acl } = config;
+
+  // The network: one door, which asks the guard about every address before it is dialled.
+  const guard = compileAddressGuard(acl, destinations, () => listener.ports());
+  const upstream = new Upstream({ limits, clock, ...(resolver === undefined ? {} : { resolver }) });
+  const tlsOf = createTlsClients(destinations);
+
+  // What is noted about a call, from outside of everything that may refuse it.
+  const telemetry = createTelemetry(config.telemetry, { clock, lifecycle, version: config.version });
+
+  // One chain per destination and route, first written outermost.
+  const send = createRouter(destinations, acl, (destination, route, policy) => ({
+    outside: telemetry.observe(destination.name, route === null ? "" : route.match.path),
+    inside: policyChain(policy, { clock, lifecycle }),
+    send: upstream.sender({
+      address: destination.upstream,
+      originate: destination.tls !== null,
+      tls: tlsOf(destination),
+      policy,
+      vet: (address, port) => admitAddress(guard, address, port, destination)?.rule ?? null,
+    }),
+  }));
+
+  const listener = new Listener({
+    limits,
+    idleTimeoutMs: destinations.at(-1)!.policy.idleTimeoutMs,
+    clock,
+    send,
+  });
+
+  // A thaw: idle connections slept as long as the sandbox did. The end: calls in flight first, then their connections.
+  lifecycle.subscribe({
+    workStarted: (_work, idleMs) => upstream.thawed(idleMs),
+    draining: async (deadlineMs) => {
+      await listener.drain(deadlineMs);
+      upstream.destroy();
+    },
+  });
+  for (const { binding, role } of bindings) listener.serve(binding, role);
+  return { telemetry, listener, upstream };
+}

@@ -1,0 +1,165 @@
+/**
+ * Counters and latency histograms, in memory, one series per destination.
+ *
+ * Owns what is counted and the bound on series. Texts for scrapers are made elsewhere from `snapshot()`. Every number only
+ * grows, so a reader that sees two snapshots can take the difference, however long the sandbox slept between them.
+ */
+import { type Blame, ERROR_CODES, type ErrorCode } from "../errors.ts";
+import type { CallFacts } from "./facts.ts";
+import { field } from "./field.ts";
+
+/**
+ * Destinations with a series of their own. Overflow: counted under `other`. Names come from the configuration, this bounds
+ * reloads.
+ */
+export const SERIES_MAX = 256;
+
+/** The series of every destination beyond `SERIES_MAX`. */
+export const OTHER_DESTINATION = "other";
+
+/** Bytes of a destination's name as a label. */
+const LABEL_BYTES_MAX = 128;
+
+/**
+ * Upper bounds of the duration histogram, milliseconds, inclusive; one more bucket takes what is above. From a warm call in the
+ * same zone to the longest timeouts in use; fixed, so that series of all sandboxes can be added up.
+ */
+export const DURATION_BOUNDS_MS: readonly number[] = [
+  1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000,
+];
+
+/** Classes of status: index is the first digit, 0 for a call that got no response. */
+export const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
+
+/** One of `STATUS_CLASSES`. */
+export type StatusClass = (typeof STATUS_CLASSES)[number];
+
+/** What is known of one destination, as plain data. */
+export interface DestinationMetrics {
+  readonly destination: string;
+  readonly calls: Readonly<Record<StatusClass, number>>;
+  /** Sorted by code. */
+  readonly errors: readonly { readonly code: ErrorCode; readonly blame: Blame; readonly count: number }[];
+  readonly attempts: number;
+  readonly reusedAttempts: number;
+  readonly retries: number;
+  readonly connects: number;
+  readonly handshakes: number;
+  readonly denied: number;
+  readonly wouldDeny: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Whole calls, to the last byte. `counts[i]` fell in bucket i alone; the last is above all bounds. */
+  readonly duration: { readonly counts: readonly number[]; readonly sumMs: number; readonly count: number };
+}
+
+/** Everything, as plain data that shares nothing with the live counters. */
+export interface MetricsSnapshot {
+  readonly policyVersion: string;
+  /** Calls that have begun and not ended. */
+  readonly openCalls: number;
+  /** Records that were lost on the way to the log. */
+  readonly droppedRecords: number;
+  /** Exceptions inside telemetry that were kept from calls. */
+  readonly internalErrors: number;
+  readonly destinations: readonly DestinationMetrics[];
+}
+
+/** The live counters of one destination. Handed out when a route is composed, so that no call looks anything up. */
+export class Series {
+  readonly destination: string;
+  readonly #calls: number[] = STATUS_CLASSES.map(() => 0);
+  readonly #errors = new Map<ErrorCode, number>();
+  readonly #durations: number[] = [...DURATION_BOUNDS_MS, 0].map(() => 0);
+  #durationSumMs = 0;
+  #attempts = 0;
+  #reusedAttempts = 0;
+  #retries = 0;
+  #connects = 0;
+  #handshakes = 0;
+  #denied = 0;
+  #wouldDeny = 0;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  constructor(destination: string) {
+    this.destination = destination;
+  }
+
+  /** Counts one call that is over. */
+  add(facts: CallFacts): void {
+    this.#calls[statusClassOf(facts.status)]! += 1;
+    this.#durations[bucketOf(facts.totalMs)]! += 1;
+    this.#durationSumMs += facts.totalMs;
+    this.#attempts += facts.attempts;
+    this.#reusedAttempts += facts.reusedAttempts;
+    this.#retries += facts.retries;
+    this.#connects += facts.connects;
+    this.#handshakes += facts.handshakes;
+    this.#bytesUp += facts.bytesUp;
+    this.#bytesDown += facts.bytesDown;
+    if (facts.acl === "denied") this.#denied += 1;
+    else if (facts.acl === "would_deny") this.#wouldDeny += 1;
+    if (facts.error !== null)
+      this.#errors.set(facts.error.code, (this.#errors.get(facts.error.code) ?? 0) + 1);
+  }
+
+  snapshot(): DestinationMetrics {
+    const calls = Object.fromEntries(STATUS_CLASSES.map((name, at) => [name, this.#calls[at]!]));
+    return {
+      destination: this.destination,
+      calls: calls as Record<StatusClass, number>,
+      errors: [...this.#errors]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([code, count]) => ({ code, blame: ERROR_CODES[code].blame, count })),
+      attempts: this.#attempts,
+      reusedAttempts: this.#reusedAttempts,
+      retries: this.#retries,
+      connects: this.#connects,
+      handshakes: this.#handshakes,
+      denied: this.#denied,
+      wouldDeny: this.#wouldDeny,
+      bytesUp: this.#bytesUp,
+      bytesDown: this.#bytesDown,
+      duration: {
+        counts: [...this.#durations],
+        sumMs: this.#durationSumMs,
+        count: this.#durations.reduce((sum, count) => sum + count, 0),
+      },
+    };
+  }
+}
+
+/** All series. */
+export class Metrics {
+  readonly #series = new Map<string, Series>();
+
+  /** The series of `destination`: the same one for the same name. */
+  series(destination: string): Series {
+    const name = field(destination, LABEL_BYTES_MAX);
+    const known = this.#series.get(name);
+    if (known !== undefined) return known;
+    if (this.#series.size >= SERIES_MAX - 1 && name !== OTHER_DESTINATION)
+      return this.series(OTHER_DESTINATION);
+    const series = new Series(name);
+    this.#series.set(name, series);
+    return series;
+  }
+
+  /** In the order in which the destinations were first named. */
+  snapshot(): DestinationMetrics[] {
+    return [...this.#series.values()].map((series) => series.snapshot());
+  }
+}
+
+/** Index into `STATUS_CLASSES`; a status that HTTP does not know counts as none. */
+export function statusClassOf(status: number): number {
+  return status >= 100 && status < 600 ? Math.floor(status / 100) : 0;
+}
+
+/** Index of the histogram's bucket for a duration. */
+export function bucketOf(durationMs: number): number {
+  let at = 0;
+  while (at < DURATION_BOUNDS_MS.length && durationMs > DURATION_BOUNDS_MS[at]!) at++;
+  return at;
+}

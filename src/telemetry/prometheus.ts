@@ -1,0 +1,162 @@
+/**
+ * Metrics as a Prometheus scraper reads them: text exposition format 0.0.4
+ * (prometheus.io/docs/instrumenting/exposition_formats).
+ *
+ * Owns the names of the metrics, which are stable across releases. Pure; serving the text is not done here.
+ */
+import {
+  type DestinationMetrics,
+  DURATION_BOUNDS_MS,
+  type MetricsSnapshot,
+  STATUS_CLASSES,
+} from "./metrics.ts";
+
+/** Value of Content-Type for the text. */
+export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+type Labels = readonly (readonly [name: string, value: string])[];
+
+/** One line's worth: labels besides `destination`, and the value. */
+type Sample = readonly [labels: Labels, value: number];
+
+interface Family {
+  readonly name: string;
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+}
+
+/** The families that have samples for each destination, in the order of the text. */
+const DESTINATION_FAMILIES: readonly (Family & {
+  readonly of: (metrics: DestinationMetrics) => readonly Sample[];
+})[] = [
+  {
+    name: "outrider_calls_total",
+    type: "counter",
+    help: "Calls that ended, by class of the status that the application got.",
+    of: (m) => STATUS_CLASSES.map((status) => [[["status_class", status]], m.calls[status]]),
+  },
+  {
+    name: "outrider_call_errors_total",
+    type: "counter",
+    help: "Calls that ended with an error of the path, by code and by who is to blame.",
+    of: (m) =>
+      m.errors.map(({ code, blame, count }) => [
+        [
+          ["code", code],
+          ["blame", blame],
+        ],
+        count,
+      ]),
+  },
+  counter("outrider_attempts_total", "Attempts at an upstream.", (m) => m.attempts),
+  counter(
+    "outrider_attempts_reused_total",
+    "Attempts on a connection that had served before.",
+    (m) => m.reusedAttempts,
+  ),
+  counter("outrider_retries_total", "Attempts made by the retry policy.", (m) => m.retries),
+  counter("outrider_connects_total", "TCP connections made to upstreams.", (m) => m.connects),
+  counter("outrider_tls_handshakes_total", "TLS handshakes completed with upstreams.", (m) => m.handshakes),
+  counter("outrider_denied_total", "Calls that the access rules refused.", (m) => m.denied),
+  counter(
+    "outrider_would_deny_total",
+    "Calls that enforced access rules would have refused.",
+    (m) => m.wouldDeny,
+  ),
+  {
+    name: "outrider_bytes_total",
+    type: "counter",
+    help: "Body bytes passed, and all bytes of tunnels; up is towards the upstream.",
+    of: (m) => [
+      [[["direction", "up"]], m.bytesUp],
+      [[["direction", "down"]], m.bytesDown],
+    ],
+  },
+];
+
+/** The families without a destination. */
+const PROCESS_FAMILIES: readonly (Family & { readonly of: (snapshot: MetricsSnapshot) => number })[] = [
+  { name: "outrider_calls_open", type: "gauge", help: "Calls in flight.", of: (s) => s.openCalls },
+  {
+    name: "outrider_telemetry_dropped_records_total",
+    type: "counter",
+    help: "Records lost on the way to the log.",
+    of: (s) => s.droppedRecords,
+  },
+  {
+    name: "outrider_telemetry_errors_total",
+    type: "counter",
+    help: "Exceptions inside telemetry that were kept from calls.",
+    of: (s) => s.internalErrors,
+  },
+];
+
+/** The whole exposition, ending in a newline. */
+export function prometheusText(snapshot: MetricsSnapshot): string {
+  const lines: string[] = [];
+  for (const family of DESTINATION_FAMILIES) {
+    lines.push(...heading(family.name, family.type, family.help));
+    for (const metrics of snapshot.destinations) {
+      for (const [labels, value] of family.of(metrics)) {
+        lines.push(sample(family.name, [["destination", metrics.destination], ...labels], value));
+      }
+    }
+  }
+  lines.push(...heading("outrider_call_duration_seconds", "histogram", "Whole calls, to the last byte."));
+  for (const metrics of snapshot.destinations)
+    lines.push(...histogram("outrider_call_duration_seconds", metrics));
+  for (const family of PROCESS_FAMILIES) {
+    lines.push(
+      ...heading(family.name, family.type, family.help),
+      sample(family.name, [], family.of(snapshot)),
+    );
+  }
+  lines.push(
+    ...heading("outrider_policy_info", "gauge", "Always 1; the version of the policy in force."),
+    sample("outrider_policy_info", [["version", snapshot.policyVersion]], 1),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+/** A label's value as the format wants it: backslash, double quote and line feed escaped. */
+export function labelValue(text: string): string {
+  return text.replace(/[\\"\n]/g, (char) => (char === "\n" ? "\\n" : `\\${char}`));
+}
+
+function counter(name: string, help: string, read: (metrics: DestinationMetrics) => number) {
+  return {
+    name,
+    type: "counter",
+    help,
+    of: (m: DestinationMetrics): readonly Sample[] => [[[], read(m)]],
+  } as const;
+}
+
+function heading(name: string, type: string, help: string): [string, string] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+}
+
+function sample(name: string, labels: Labels, value: number): string {
+  if (labels.length === 0) return `${name} ${value}`;
+  return `${name}{${labels.map(([label, text]) => `${label}="${labelValue(text)}"`).join(",")}} ${value}`;
+}
+
+/** Cumulative buckets in seconds, the last one `+Inf`, then sum and count. */
+function histogram(name: string, metrics: DestinationMetrics): string[] {
+  const destination = ["destination", metrics.destination] as const;
+  let below = 0;
+  const buckets = metrics.duration.counts.map((count, at) => {
+    const boundMs = DURATION_BOUNDS_MS[at];
+    below += count;
+    return sample(
+      `${name}_bucket`,
+      [destination, ["le", boundMs === undefined ? "+Inf" : String(boundMs / 1000)]],
+      below,
+    );
+  });
+  return [
+    ...buckets,
+    sample(`${name}_sum`, [destination], metrics.duration.sumMs / 1000),
+    sample(`${name}_count`, [destination], metrics.duration.count),
+  ];
+}

@@ -1,0 +1,176 @@
+/** Rows, verdicts and the results document, from made-up rounds. */
+
+import { describe, expect, test } from "vitest";
+import type { BenchResult } from "../../bench/bench.ts";
+import { choose } from "../../bench/choose.ts";
+import {
+  type Bar,
+  medianIn,
+  ratio,
+  replaceSection,
+  Samples,
+  toJson,
+  toMarkdown,
+  verdictOf,
+} from "../../bench/report.ts";
+
+function samples(): Samples {
+  const collected = new Samples(["outrider", "haproxy", "direct"]);
+  for (const cpu of [30, 10, 20]) collected.add("outrider", { cpu_us_per_request: cpu, pss_kb: 61_440 });
+  collected.add("haproxy", { cpu_us_per_request: 16 });
+  return collected;
+}
+
+function resultWith(bars: readonly Bar[]): BenchResult {
+  return {
+    bench: "passthrough",
+    machine: { cpu: "Abacus", cores: 2, memory_mb: 64, os: "Linux 6", arch: "x64", load_1m: 0 },
+    versions: { node: "24.0.0" },
+    seed: 7,
+    rounds: 3,
+    rows: samples().rows(),
+    reference: { metric: "cpu_us_per_request", subject: "haproxy" },
+    bars,
+    notes: ["A note."],
+    skipped: ["nginx was skipped: nginx is not installed."],
+  };
+}
+
+describe("rows", () => {
+  test("hold each metric as a median with its minimum and maximum beside it", () => {
+    expect(samples().rows()[0]).toEqual({
+      subject: "outrider",
+      metrics: {
+        cpu_us_per_request: 20,
+        cpu_us_per_request_min: 10,
+        cpu_us_per_request_max: 30,
+        pss_kb: 61_440,
+        pss_kb_min: 61_440,
+        pss_kb_max: 61_440,
+      },
+    });
+  });
+
+  test("come in the announced order, without subjects that have no round", () => {
+    expect(
+      samples()
+        .rows()
+        .map(({ subject }) => subject),
+    ).toEqual(["outrider", "haproxy"]);
+  });
+
+  test("refuse a subject that was not announced", () => {
+    expect(() => samples().add("squid", {})).toThrow("squid");
+  });
+
+  test("give the median of a subject, and undefined for an absent subject or metric", () => {
+    const rows = samples().rows();
+    expect(medianIn(rows, "outrider", "cpu_us_per_request")).toBe(20);
+    expect(medianIn(rows, "nginx", "cpu_us_per_request")).toBeUndefined();
+    expect(medianIn(rows, "haproxy", "pss_kb")).toBeUndefined();
+  });
+});
+
+test.each([
+  [3, 2, 1.5],
+  [undefined, 2, undefined],
+  [3, undefined, undefined],
+  [3, 0, undefined],
+  [3, -1, undefined],
+])("the ratio of %s to %s is %s", (a, b, expected) => {
+  expect(ratio(a, b)).toBe(expected);
+});
+
+test.each([
+  [1.0, 1.0, "aim met"],
+  [1.01, 1.0, "met"],
+  [1.6, 1.0, "met"],
+  [1.61, 1.0, "not met"],
+  [0.5, undefined, "met"],
+  [undefined, 1.0, "not measured"],
+] as const)("a figure of %s against limit 1.6 and aim %s: %s", (measured, aim, verdict) => {
+  expect(verdictOf({ what: "CPU", unit: "×", measured, limit: 1.6, aim })).toBe(verdict);
+});
+
+test("JSON holds bench, machine, versions, seed and rows, and nothing else", () => {
+  const json = toJson(resultWith([]));
+  expect(Object.keys(json)).toEqual(["bench", "machine", "versions", "seed", "rows"]);
+});
+
+describe("Markdown", () => {
+  const bar: Bar = { what: "CPU per request, to haproxy", unit: "×", measured: 1.25, limit: 1.6, aim: 1 };
+  const lines = toMarkdown(resultWith([bar]), "2026-01-02").split("\n");
+
+  test("names the date, the machine, the versions, the seed, the notes and what was skipped", () => {
+    expect(lines).toContain("- Date: 2026-01-02");
+    expect(lines).toContain("- Machine: Abacus, 2 cores, 64 MB, Linux 6 x64, load 0 before the run");
+    expect(lines).toContain("- Versions: node 24.0.0");
+    expect(lines).toContain("- Seed: 7, rounds: 3");
+    expect(lines).toContain("- A note.");
+    expect(lines).toContain("- nginx was skipped: nginx is not installed.");
+  });
+
+  test("has a row for each subject with its ratio to the reference, and a dash where a metric is absent", () => {
+    const cells = (start: string) =>
+      lines
+        .find((line) => line.startsWith(start))
+        ?.split("|")
+        .map((cell) => cell.trim());
+    expect(cells("| subject")).toEqual([
+      "",
+      "subject",
+      "CPU µs/request",
+      "PSS MB",
+      "CPU µs/request ÷ haproxy",
+      "",
+    ]);
+    expect(cells("| outrider")).toEqual(["", "outrider", "20.0 (10.0-30.0)", "60.0 (60.0-60.0)", "1.25", ""]);
+    expect(cells("| haproxy")).toEqual(["", "haproxy", "16.0 (16.0-16.0)", "-", "1.00", ""]);
+  });
+
+  test("has a line for each bar with its verdict", () => {
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^\| CPU per request, to haproxy \| +1\.25× \| ≤ 1\.60× \| ≤ 1\.00× \| +met \|$/),
+    );
+  });
+});
+
+describe("a section of the results document", () => {
+  const document = "# Measured\n\n## passthrough\n\nold\n\n## cold-start\n\nkept\n";
+
+  test("takes the place of the one with its name", () => {
+    expect(replaceSection(document, "passthrough", "## passthrough\n\nnew\n")).toBe(
+      "# Measured\n\n## passthrough\n\nnew\n\n## cold-start\n\nkept\n",
+    );
+  });
+
+  test("takes the place of the last one too", () => {
+    expect(replaceSection(document, "cold-start", "## cold-start\n\nnew\n")).toBe(
+      "# Measured\n\n## passthrough\n\nold\n\n## cold-start\n\nnew\n",
+    );
+  });
+
+  test("is appended when there is none with its name", () => {
+    expect(replaceSection("# Measured\n", "passthrough", "## passthrough\n")).toBe(
+      "# Measured\n\n## passthrough\n",
+    );
+  });
+});
+
+describe("the choice of subjects", () => {
+  const candidates = [
+    { name: "outrider", absence: undefined },
+    { name: "nginx", absence: "nginx is not installed" },
+  ];
+
+  test("takes all by default, and says by name which one cannot run and why", () => {
+    expect(choose(candidates, { only: undefined })).toEqual({
+      present: [candidates[0]],
+      skipped: ["nginx was skipped: nginx is not installed."],
+    });
+  });
+
+  test("says nothing of a subject that was not asked for", () => {
+    expect(choose(candidates, { only: ["outrider"] })).toEqual({ present: [candidates[0]], skipped: [] });
+  });
+});
