@@ -60,6 +60,7 @@ await emit("cli", {
   banner: { js: "#!/usr/bin/env node" },
 });
 await chmod("dist/outrider.js", 0o755);
+await cp("adapters/local/bootstrap", "dist/bootstrap", { recursive: true });
 
 await cp("layers/opt", "dist/layer/opt", { recursive: true });
 await chmod("dist/layer/opt/extensions/outrider", 0o755);

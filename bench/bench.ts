@@ -3,7 +3,7 @@
  */
 
 import type { Machine } from "./machine.ts";
-import type { Bar, MetricName, Row } from "./report.ts";
+import type { Bar, Ratios, Row } from "./report.ts";
 
 /** How a bench is asked to run. */
 export interface BenchOptions {
@@ -28,8 +28,8 @@ export interface BenchResult {
   readonly seed: number;
   readonly rounds: number;
   readonly rows: readonly Row[];
-  /** The table shows each row's share of this subject's median; no such column when the subject did not run. */
-  readonly reference: { readonly metric: MetricName; readonly subject: string };
+  readonly ratios: Ratios;
+  /** Empty after a quick run, which counts too little to judge. */
   readonly bars: readonly Bar[];
   /** What a reader must know to read the table. */
   readonly notes: readonly string[];

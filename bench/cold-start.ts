@@ -14,7 +14,7 @@ import { ExtensionsApi } from "./peers/extensions-api.ts";
 import { type Command, type StartedProcess, startProcess } from "./peers/server-process.ts";
 import { type Starter, starters } from "./peers/starters.ts";
 import { cpuUsOf, memoryOf, requireProc } from "./proc.ts";
-import { type Bar, type MetricName, medianIn, type Row, ratio, Samples } from "./report.ts";
+import { type Bar, type MetricName, type Ratios, Samples } from "./report.ts";
 import { seededRandom, shuffled } from "./seed.ts";
 import { TemporaryFolder } from "./temporary-folder.ts";
 
@@ -73,30 +73,23 @@ async function run(options: BenchOptions): Promise<BenchResult> {
       if (round > 0) samples.add(subject.command.name, measured);
     }
   }
-  const rows = samples.rows();
+  const ratios = samples.ratios("register_ms", "bare-node");
   return {
     bench: coldStart.name,
     machine,
     versions: describeVersions(),
     seed: options.seed,
     rounds,
-    rows,
-    reference: { metric: "register_ms", subject: "bare-node" },
-    bars: [barOf(rows)],
+    rows: samples.rows(),
+    ratios,
+    bars: options.quick ? [] : [barOf(ratios)],
     notes,
     skipped,
   };
 }
 
-function barOf(rows: readonly Row[]): Bar {
-  const [own, bare] = ["outrider", "bare-node"].map((subject) => medianIn(rows, subject, "register_ms"));
-  return {
-    what: "spawn to register, to bare-node",
-    unit: "×",
-    measured: ratio(own, bare),
-    limit: 1.3,
-    aim: 1.1,
-  };
+function barOf({ bySubject: { outrider } }: Ratios): Bar {
+  return { what: "spawn to register, to bare-node", unit: "×", measured: outrider, limit: 1.3, aim: 1.1 };
 }
 
 /** One start of one subject. */

@@ -44,6 +44,15 @@ export function spreadOf(values: readonly number[]): Spread {
 }
 
 /**
+ * The median of `a[i] / b[i]`, where both were measured in the same round i, so that a machine that was slower or faster
+ * in one round does not count. Rounds in which `b` is not above 0 say nothing and are left out; undefined when none is left.
+ */
+export function pairedRatio(a: readonly number[], b: readonly number[]): number | undefined {
+  const ratios = a.flatMap((value, at) => (b[at] !== undefined && b[at] > 0 ? [value / b[at]] : []));
+  return ratios.length === 0 ? undefined : median(ratios);
+}
+
+/**
  * The nearest-rank percentile: the smallest value that at least `percent` of all values do not exceed.
  * `sorted` must be in ascending order; `percent` lies above 0 and at most 100, else a RangeError is thrown.
  */

@@ -3,7 +3,7 @@
  */
 
 import type { BenchResult } from "./bench.ts";
-import { spreadOf } from "./measure.ts";
+import { pairedRatio, spreadOf } from "./measure.ts";
 
 /** A metric of a row. The unit is the end of the name, or µs in front of `per_request`. */
 export type MetricName =
@@ -19,6 +19,14 @@ export type MetricName =
 export interface Row {
   readonly subject: string;
   readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** How the subjects compare to one of them in one metric. */
+export interface Ratios {
+  readonly metric: MetricName;
+  readonly reference: string;
+  /** Without the subjects that have no such metric; empty when the reference did not run. */
+  readonly bySubject: Readonly<Record<string, number>>;
 }
 
 /** A limit that a run is held against: the smaller the measured figure, the better. */
@@ -69,6 +77,26 @@ export class Samples {
     }
   }
 
+  /** What the rounds measured, in their order; empty when the subject did not run or has no such metric. */
+  values(subject: string, metric: MetricName): readonly number[] {
+    return this.#bySubject.get(subject)?.get(metric) ?? [];
+  }
+
+  /** How many times as much of a metric `subject` has as `reference`, round by round; see `pairedRatio`. */
+  ratio(metric: MetricName, subject: string, reference: string): number | undefined {
+    return pairedRatio(this.values(subject, metric), this.values(reference, metric));
+  }
+
+  /** The ratio of every subject to `reference`, for the last column of the table. */
+  ratios(metric: MetricName, reference: string): Ratios {
+    const bySubject: Record<string, number> = {};
+    for (const subject of this.#bySubject.keys()) {
+      const value = this.ratio(metric, subject, reference);
+      if (value !== undefined) bySubject[subject] = value;
+    }
+    return { metric, reference, bySubject };
+  }
+
   /** A row for each subject that has at least one round. */
   rows(): Row[] {
     return [...this.#bySubject]
@@ -86,16 +114,6 @@ function flattened(metrics: ReadonlyMap<MetricName, readonly number[]>): Record<
     flat[`${name}_max`] = rounded(max);
   }
   return flat;
-}
-
-/** The median of a subject's metric; undefined when the subject did not run or has no such metric. */
-export function medianIn(rows: readonly Row[], subject: string, metric: MetricName): number | undefined {
-  return rows.find((row) => row.subject === subject)?.metrics[metric];
-}
-
-/** `a / b`, or undefined when one of them is absent or `b` is not above 0, where a ratio says nothing. */
-export function ratio(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined || b <= 0 ? undefined : a / b;
 }
 
 /** Holds a bar's figure against its limit and its aim. */
@@ -123,7 +141,8 @@ export function toMarkdown(result: BenchResult, date: string): string {
     `- Versions: ${versions.join(", ")}`,
     `- Seed: ${result.seed}, rounds: ${result.rounds}`,
     "",
-    "Medians of the rounds, with the smallest and the largest round in parentheses.",
+    "Medians of the rounds, with the smallest and the largest round in parentheses; a ratio is the median of the ratios " +
+      "within the rounds.",
     "",
     ...rowTable(result),
     "",
@@ -146,17 +165,16 @@ export function replaceSection(document: string, bench: string, section: string)
   return document.slice(0, start) + section + rest;
 }
 
-function rowTable({ rows, reference }: BenchResult): string[] {
+function rowTable({ rows, ratios }: BenchResult): string[] {
   const shown = (Object.keys(columns) as MetricName[]).filter((name) =>
     rows.some((row) => name in row.metrics),
   );
-  const whole = medianIn(rows, reference.subject, reference.metric);
   const header = ["subject", ...shown.map((name) => columns[name].title)];
   const body = rows.map(({ subject, metrics }) => [subject, ...shown.map((name) => cell(metrics, name))]);
-  if (whole !== undefined) {
-    header.push(`${columns[reference.metric].title} ÷ ${reference.subject}`);
-    rows.forEach((row, at) => {
-      body[at]!.push(ratio(row.metrics[reference.metric], whole)?.toFixed(2) ?? "-");
+  if (Object.keys(ratios.bySubject).length > 0) {
+    header.push(`${columns[ratios.metric].title} ÷ ${ratios.reference}`);
+    rows.forEach(({ subject }, at) => {
+      body[at]!.push(ratios.bySubject[subject]?.toFixed(2) ?? "-");
     });
   }
   return table(header, body);
@@ -181,6 +199,7 @@ function barTable(bars: readonly Bar[]): string[] {
     bar.aim === undefined ? "-" : `≤ ${figure(bar.aim, bar.unit)}`,
     verdictOf(bar),
   ]);
+  if (bars.length === 0) return ["A quick run counts too little to judge a bar."];
   return table(["bar", "measured", "limit", "aim", "verdict"], body);
 }
 

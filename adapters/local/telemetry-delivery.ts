@@ -69,13 +69,12 @@ function tcpSink(port: number): Sink {
   return {
     async deliver(events, signal) {
       const open = await connect(signal);
-      await new Promise<void>((resolve, reject) => {
-        open.once("close", () => reject(new Error("the listener closed the connection")));
-        open.write(events.map((event) => `${event}\n`).join(""), (error) =>
-          error ? reject(error) : resolve(),
-        );
-      });
-      open.removeAllListeners("close");
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const closed = () => reject(new Error("the listener closed the connection"));
+      open.once("close", closed);
+      const lines = events.map((event) => `${event}\n`).join("");
+      open.write(lines, (error) => (error ? reject(error) : resolve()));
+      await promise.finally(() => open.off("close", closed));
     },
     close: () => void socket?.destroy(),
   };

@@ -7,18 +7,21 @@ import type { ServerProcess } from "../peers/server-process.ts";
 import type { Subject, Surroundings } from "../peers/subject.ts";
 import { cpuUsOf, memoryOf } from "../proc.ts";
 import type { MetricName } from "../report.ts";
-import type { LoadReport } from "./generator.ts";
+import { shuffled } from "../seed.ts";
+import type { LoadReport, LoadRun } from "./generator.ts";
 import { type Generator, type Origin, startGenerator, startOrigin } from "./load.ts";
 import { buildRequest, buildResponse, type RequestMessage, targetPath } from "./messages.ts";
 
 /** How many requests each step of a measurement sends. */
 export interface Counts {
-  /** Before anything is timed: the compiler of V8 must have seen the whole path. */
+  /** To each process before it is timed: the compiler of V8 must have seen the whole path. */
   readonly warmUp: number;
   /** Over `busyConnections`: CPU per request, requests per second, p99, and memory afterwards. */
   readonly busy: number;
-  /** Over one connection: p50. */
+  /** Over one connection, in each turn of a subject: p50. */
   readonly single: number;
+  /** How often the subjects take turns over one connection in a round. */
+  readonly turns: number;
 }
 
 /** Connections of the warm-up and of the busy step, each with one request in flight. */
@@ -61,64 +64,103 @@ export class Course {
 
   /** Throws an Error unless every answer is right and the request reached the origin as it was meant. */
   async check(subject: Subject): Promise<void> {
-    await this.#withRunning(subject, async (port) => {
-      await this.#send(subject, port, checkConnections, checkRequests);
-      const { lastHead } = await this.#origin.report();
-      const wanted = [
-        `GET ${targetPath} HTTP/1.1\r\n`,
-        `\r\nAuthorization: Bearer ${this.#requests[subject.form].secret}`,
-        ...subject.addedHeaders.map((name) => `\r\n${name}: `),
-      ];
-      for (const part of wanted) {
-        if (`${lastHead}\r\n`.toLowerCase().includes(part.toLowerCase())) continue;
-        throw new Error(`expected ${JSON.stringify(part)} at the origin, got ${JSON.stringify(lastHead)}`);
-      }
-    });
+    await using runner = await this.#start(subject);
+    await this.#send(runner, checkConnections, checkRequests);
+    const { lastHead } = await this.#origin.report();
+    const wanted = [
+      `GET ${targetPath} HTTP/1.1\r\n`,
+      `\r\nAuthorization: Bearer ${this.#requests[subject.form].secret}`,
+      ...subject.addedHeaders.map((name) => `\r\n${name}: `),
+    ];
+    const missing = wanted.find((part) => !`${lastHead}\r\n`.toLowerCase().includes(part.toLowerCase()));
+    if (missing === undefined) return;
+    throw runner.failure(
+      `expected ${JSON.stringify(missing)} at the origin, got ${JSON.stringify(lastHead)}`,
+    );
   }
 
-  /** One round of one subject, in a process that starts anew. CPU time and memory only where there is a process. */
-  async measure(subject: Subject, counts: Counts): Promise<Partial<Record<MetricName, number>>> {
-    return this.#withRunning(subject, async (port, server) => {
-      await this.#send(subject, port, busyConnections, counts.warmUp);
-      const cpuUsBefore = server ? cpuUsOf(server.pid) : 0;
-      const busy = await this.#send(subject, port, busyConnections, counts.busy);
-      const cpuUs = server ? cpuUsOf(server.pid) - cpuUsBefore : 0;
-      const memory = server ? memoryOf(server.pid) : undefined;
-      const single = await this.#send(subject, port, 1, counts.single);
-      return {
-        ...(server ? { cpu_us_per_request: cpuUs / counts.busy } : {}),
-        requests_per_s: counts.busy / (busy.elapsedMs / 1000),
-        p50_us: single.p50Us,
-        p99_us: busy.p99Us,
-        ...(memory ? { pss_kb: memory.pssKb, rss_kb: memory.rssKb } : {}),
-      };
-    });
+  /** One round of one subject under load, in a process that starts anew. CPU time and memory only where there is one. */
+  async underLoad(subject: Subject, counts: Counts): Promise<Partial<Record<MetricName, number>>> {
+    await using runner = await this.#start(subject);
+    const { server } = runner;
+    await this.#send(runner, busyConnections, counts.warmUp);
+    const cpuUsBefore = server ? cpuUsOf(server.pid) : 0;
+    const { elapsedMs, p99Us } = await this.#send(runner, busyConnections, counts.busy);
+    const throughput = { requests_per_s: counts.busy / (elapsedMs / 1000), p99_us: p99Us };
+    if (!server) return throughput;
+    const cpuUs = cpuUsOf(server.pid) - cpuUsBefore;
+    const { pssKb, rssKb } = memoryOf(server.pid);
+    return { cpu_us_per_request: cpuUs / counts.busy, ...throughput, pss_kb: pssKb, rss_kb: rssKb };
+  }
+
+  /**
+   * The p50 in µs of each subject over one connection, once for each turn. All of them run meanwhile, idle but for the one
+   * whose turn it is, and the turns are short: whether a machine's cores sleep between two packets changes the latency
+   * threefold, and what else runs there decides it, so only neighbours in time compare.
+   */
+  async inTurns(
+    subjects: readonly Subject[],
+    counts: Counts,
+    random: () => number,
+  ): Promise<ReadonlyMap<Subject, number>[]> {
+    await using running = new AsyncDisposableStack();
+    const runners: Runner[] = [];
+    for (const subject of subjects) {
+      const runner = running.use(await this.#start(subject));
+      await this.#send(runner, busyConnections, counts.warmUp);
+      runners.push(runner);
+    }
+    const turns: Map<Subject, number>[] = [];
+    for (let turn = 0; turn < counts.turns; turn++) {
+      const p50s = new Map<Subject, number>();
+      for (const runner of shuffled(runners, random)) {
+        p50s.set(runner.subject, (await this.#send(runner, 1, counts.single)).p50Us);
+      }
+      turns.push(p50s);
+    }
+    return turns;
+  }
+
+  async #start(subject: Subject): Promise<Runner> {
+    const surroundings: Surroundings = { folder: this.#folder, originPort: this.#origin.port };
+    return new Runner(subject, await subject.start(surroundings), this.#origin.port);
   }
 
   /** Sends through the subject, and sees to it that the origin itself gave each answer. */
-  async #send(subject: Subject, port: number, connections: number, requests: number): Promise<LoadReport> {
+  async #send(runner: Runner, connections: number, requests: number): Promise<LoadReport> {
+    const request = this.#requests[runner.subject.form].text;
+    const run: LoadRun = { port: runner.port, request, body: this.#body, connections, requests };
     await this.#origin.report();
-    const request = this.#requests[subject.form].text;
-    const report = await this.#generator.run({ port, request, body: this.#body, connections, requests });
+    const report = await this.#generator.run(run).catch((error: Error) => {
+      throw runner.failure(error.message);
+    });
     const { answered } = await this.#origin.report();
-    if (answered !== requests)
-      throw new Error(`sent ${requests} requests, but the origin answered ${answered}`);
-    return report;
+    if (answered === requests) return report;
+    throw runner.failure(`sent ${requests} requests, but the origin answered ${answered}`);
+  }
+}
+
+/** A subject that runs, until it is disposed of. */
+class Runner {
+  readonly subject: Subject;
+  /** Undefined when nothing stands between the generator and the origin. */
+  readonly server: ServerProcess | undefined;
+  /** Where the generator sends to. */
+  readonly port: number;
+
+  constructor(subject: Subject, server: ServerProcess | undefined, originPort: number) {
+    this.subject = subject;
+    this.server = server;
+    this.port = server?.port ?? originPort;
   }
 
-  async #withRunning<T>(
-    subject: Subject,
-    use: (port: number, server: ServerProcess | undefined) => Promise<T>,
-  ): Promise<T> {
-    const surroundings: Surroundings = { folder: this.#folder, originPort: this.#origin.port };
-    const server = await subject.start(surroundings);
-    try {
-      return await use(server?.port ?? this.#origin.port, server);
-    } catch (error) {
-      const tail = server?.stderrTail();
-      throw new Error(`${subject.name}: ${(error as Error).message}${tail ? `; it wrote: ${tail}` : ""}`);
-    } finally {
-      await server?.stop();
-    }
+  /** An error that names the subject and quotes the last it wrote. */
+  failure(why: string): Error {
+    const tail = this.server?.stderrTail();
+    return new Error(`${this.subject.name}: ${why}${tail ? `; it wrote: ${tail}` : ""}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server?.stop();
   }
 }

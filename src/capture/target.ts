@@ -48,7 +48,7 @@ export function parseAuthority(
   if (port < 1 || port > 65535) return refuse(match[3] === undefined ? "no port" : "port out of range");
   const name = (match[1] ?? match[2]!).toLowerCase();
   const host = name.endsWith(".") ? name.slice(0, -1) : name;
-  if (host === "" || host.includes("..")) return refuse("malformed authority");
+  if (host === "" || name.includes("..")) return refuse("malformed authority");
   return { host, port };
 }
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openPolicy } from "../config/compile.ts";
-import { effects } from "../config/effective.ts";
+import { effects, formatAuthority } from "../config/effective.ts";
 import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
 import type { Config, Destination } from "../config/types.ts";
 import { type Command, type Terminal, UsageError } from "./command.ts";
@@ -63,7 +63,6 @@ function missingFiles(config: Config, name: string, cwd: string): string[] {
 
 function summaryOf({ version, listen, acl, destinations }: Config, name: string, colour: boolean): string {
   const bold = (text: string) => (colour ? `\u001b[1m${text}\u001b[22m` : text);
-  const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
   const named = destinations.slice(0, -1);
   const width = Math.max(...destinations.map((destination) => destination.name.length));
   const line = (destination: Destination, hosts: string, fallback: string) => {
@@ -72,7 +71,7 @@ function summaryOf({ version, listen, acl, destinations }: Config, name: string,
   };
   const others = `${acl.default === "allow" ? "allowed" : "denied"}${acl.mode === "enforce" ? "" : ` (mode ${acl.mode})`}`;
   return [
-    `${name}: valid, version ${version}, listens on ${host}:${listen.port}\n`,
+    `${name}: valid, version ${version}, listens on ${formatAuthority(listen)}\n`,
     ...named.map((destination) => line(destination, hostsOf(destination), "no policy of its own")),
     `  ${bold("default".padEnd(width))}  every other host: ${[others, ...effects(destinations.at(-1)!)].join("; ")}\n`,
   ].join("");

@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type OpenedPolicy, openPolicy } from "../config/compile.ts";
-import { effectiveValues } from "../config/effective.ts";
+import { effectiveValues, formatAuthority } from "../config/effective.ts";
 import { layerOf, layersFor } from "../config/merge.ts";
 import type { Config, Destination, Route } from "../config/types.ts";
 import { admitAddress, admitTarget, compileAddressGuard } from "../route/admit.ts";
@@ -54,7 +54,7 @@ export const command: Command = {
 interface Call {
   /** CONNECT for https: the application's own method and path are inside the tunnel. */
   readonly method: string;
-  /** As it was written, without brackets. */
+  /** Without brackets. */
   readonly host: string;
   readonly port: number;
   readonly path: string;
@@ -69,8 +69,8 @@ function callOf(text: string, method: string): Call {
     );
   }
   // The URL parser turns 127.1 into 127.0.0.1; the proxy sees what the application wrote.
-  const authority = text.slice(text.indexOf("//") + 2).split(/[/?#]/, 1)[0]!;
-  const host = (/^(?:.*@)?(\[[^\]]*\]|[^:]*)/.exec(authority)?.[1] ?? url.hostname).replace(/^\[|\]$/g, "");
+  const written = /^[^/]*\/\/(?:[^/?#]*@)?([^/?#:]*)/.exec(text)?.[1] ?? "";
+  const host = hostKind(written) === "ambiguous" ? written : url.hostname.replace(/^\[|\]$/g, "");
   const isTunnel = url.protocol === "https:";
   const port = url.port === "" ? (isTunnel ? 443 : 80) : Number(url.port);
   return isTunnel
@@ -128,16 +128,22 @@ function accessText(config: Config, destination: Destination, { host }: Call): s
 }
 
 function targetText(config: Config, destination: Destination, call: Call): string {
-  const { host, port } = destination.upstream ?? call;
-  const { tls } = destination;
+  const tls = call.method === "CONNECT" ? null : destination.tls;
+  // A call that names no port means the scheme's, and the scheme is what `tls` changes.
+  const port = tls !== null && call.port === 80 ? 443 : call.port;
+  const target = destination.upstream ?? { host: call.host, port };
   const certificate =
     tls === null || tls.clientCert === "" ? "" : ` with the client certificate ${tls.clientCert}`;
   const over = call.method === "CONNECT" ? "" : tls === null ? ", plain" : ` over TLS${certificate}`;
-  return `${host.includes(":") ? `[${host}]` : host}:${port}${over}; ${addressText(config, destination, host, port)}`;
+  return `${formatAuthority(target)}${over}; ${addressText(config, destination, target)}`;
 }
 
 /** The guard on addresses needs an address; a name's are judged when they are dialled. */
-function addressText(config: Config, destination: Destination, host: string, port: number): string {
+function addressText(
+  config: Config,
+  destination: Destination,
+  { host, port }: { host: string; port: number },
+): string {
   if (isIP(host) === 0) return "its addresses are judged when they are dialled";
   const ownPorts = new Set([config.listen.port, ...config.destinations.map(({ localPort }) => localPort)]);
   const guard = compileAddressGuard(config.acl, config.destinations, () => ownPorts);

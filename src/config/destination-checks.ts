@@ -36,7 +36,7 @@ function checkLocalTarget({ local_port, upstream, hosts }: DestinationFile, path
   ];
 }
 
-function checkTls({ tls, hosts, upstream }: DestinationFile, path: Path): Problem[] {
+function checkTls({ tls, hosts, ports, upstream, local_port }: DestinationFile, path: Path): Problem[] {
   if (tls === undefined) return [];
   const at = [...path, "tls"];
   const keys = Object.keys(tls);
@@ -52,6 +52,11 @@ function checkTls({ tls, hosts, upstream }: DestinationFile, path: Path): Proble
     ];
   }
   const problems: Problem[] = [];
+  if (ports?.includes(443) && !ports.includes(80) && local_port === undefined) {
+    const message =
+      "the plain calls that tls is for come to port 80, which is not among ports; add 80 (it goes to 443 over TLS)";
+    problems.push(warningAt(at, message));
+  }
   if (tls.client_key !== undefined && tls.client_cert === undefined) {
     problems.push(
       errorAt([...at, "client_key"], "needs client_cert, the certificate that the key belongs to"),

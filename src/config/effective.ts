@@ -12,6 +12,11 @@ export interface EffectiveValue {
   readonly value: string;
 }
 
+/** `host:port`, an IPv6 address in brackets (RFC 3986 §3.2.2). */
+export function formatAuthority({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 /** Every value of a policy, in the order of the reference page. */
 export function effectiveValues(policy: RoutePolicy): EffectiveValue[] {
   const { retry, rateLimit, concurrency } = policy;
@@ -53,7 +58,7 @@ export function effects({ access, upstream, tls, localPort, policy, routes }: De
   const clauses: string[] = [];
   if (access === "deny") clauses.push("denied");
   if (localPort !== 0) clauses.push(`local port ${localPort}`);
-  if (upstream !== null) clauses.push(`to ${upstream.host}:${upstream.port}`);
+  if (upstream !== null) clauses.push(`to ${formatAuthority(upstream)}`);
   if (tls !== null) clauses.push(tls.clientCert === "" ? "TLS" : "mTLS");
   if (policy.timeoutMs > 0) clauses.push(`timeout ${formatDuration(policy.timeoutMs)}`);
   if (policy.perTryTimeoutMs > 0) clauses.push(`${formatDuration(policy.perTryTimeoutMs)} per try`);

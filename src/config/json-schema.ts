@@ -50,9 +50,20 @@ export function jsonSchema(): PolicyJsonSchema {
   return { $schema, title: "Outrider policy", $ref, $defs: Object.fromEntries(entries) };
 }
 
-/** The schema as the text of a file. */
+/** Width of a line of the file, as the formatter of this repository has it. */
+const LINE_WIDTH = 110;
+
+/** The schema as the text of a file, lists of plain values on one line where they fit. */
 export function jsonSchemaText(): string {
-  return `${JSON.stringify(jsonSchema(), null, 2)}\n`;
+  const text = JSON.stringify(jsonSchema(), null, 2);
+  const folded = text.replace(
+    /^(.*)\[\n([^[\]{}]*)\n +\](,?)$/gm,
+    (list, before: string, entries: string, comma: string) => {
+      const line = `${before}[${entries.trim().replace(/\n +/g, " ")}]`;
+      return line.length + comma.length <= LINE_WIDTH ? `${line}${comma}` : list;
+    },
+  );
+  return `${folded}\n`;
 }
 
 function withDefaults(node: SchemaNode, defaults: object): SchemaNode {

@@ -1,15 +1,9 @@
 /** What to say of a key that the policy file does not know: where it belongs, or which one was meant. Reads the JSON Schema, decides nothing. */
+import type { PolicyJsonSchema, SchemaNode } from "./json-schema.ts";
 import { nearest } from "./nearest.ts";
 import type { Path } from "./problem.ts";
 import { policyJsonSchema } from "./schema.ts";
 import { show } from "./show.ts";
-
-/** As much of a JSON Schema as is walked here. */
-interface SchemaNode {
-  readonly $ref?: string;
-  readonly properties?: Readonly<Record<string, SchemaNode>>;
-  readonly items?: SchemaNode;
-}
 
 /** Keys of other places or of none that people write, with what to do instead. */
 const ADVICE: ReadonlyMap<string, string> = new Map([
@@ -41,10 +35,10 @@ function hint(key: string, known: Readonly<Record<string, SchemaNode>>): string 
 }
 
 /** Walked once per process: the schema does not change. */
-let schema: { readonly $ref: string; readonly $defs: Readonly<Record<string, SchemaNode>> } | undefined;
+let schema: PolicyJsonSchema | undefined;
 
 function propertiesAt(path: Path): Readonly<Record<string, SchemaNode>> {
-  schema ??= policyJsonSchema() as unknown as NonNullable<typeof schema>;
+  schema ??= policyJsonSchema() as unknown as PolicyJsonSchema;
   let node: SchemaNode = schema;
   for (const step of path) {
     const next = typeof step === "number" ? target(node).items : propertiesOf(node)[step];

@@ -65,7 +65,7 @@ function section(schema: PolicyJsonSchema, id: string, title: string): string {
   const shared = id === "policy_keys" ? {} : schema.$defs.policy_keys!.properties!;
   const properties = Object.entries(node.properties!);
   const own = properties.filter(([key, property]) => !isShared(property, shared[key]));
-  const lines = own.map(([key, property]) =>
+  const rows = own.map(([key, property]) =>
     row(key, property, schema, node.required?.includes(key) ?? false),
   );
   const rest = own.length === properties.length ? [] : ["", "And every key of [`defaults`](#policy_keys)."];
@@ -76,9 +76,7 @@ function section(schema: PolicyJsonSchema, id: string, title: string): string {
     "",
     node.description,
     "",
-    "| Key | Form | Default | Meaning |",
-    "|---|---|---|---|",
-    ...lines,
+    ...table(rows),
     ...rest,
     "",
   ].join("\n");
@@ -91,19 +89,13 @@ function isShared(property: SchemaNode, shared: SchemaNode | undefined): boolean
   );
 }
 
-function row(key: string, property: SchemaNode, schema: PolicyJsonSchema, required: boolean): string {
+function row(key: string, property: SchemaNode, schema: PolicyJsonSchema, required: boolean): string[] {
   const id = idOf(property) ?? idOf(property.items);
-  const form =
-    id === undefined
-      ? property.title!
-      : `[${property.items === undefined ? "mapping" : "list of mappings"}](#${id})`;
-  const fallback = required
-    ? "required"
-    : property.default === undefined
-      ? ""
-      : `\`${value(property.default)}\``;
+  const kind = property.items === undefined ? "mapping" : "list of mappings";
+  const form = id === undefined ? property.title! : `[${kind}](#${id})`;
+  const shown = property.default === undefined ? "" : `\`${value(property.default)}\``;
   const meaning = property.description ?? schema.$defs[id ?? ""]?.description ?? "";
-  return `| \`${key}\` | ${cell(form)} | ${cell(fallback)} | ${cell(meaning)} |`;
+  return [`\`${key}\``, form, required ? "required" : shown, meaning].map(cell);
 }
 
 function idOf(node: SchemaNode | undefined): string | undefined {
@@ -113,11 +105,20 @@ function idOf(node: SchemaNode | undefined): string | undefined {
 /** A default as the file would write it. */
 function value(of: unknown): string {
   if (Array.isArray(of)) return `[${of.map(value).join(", ")}]`;
-  if (typeof of === "object" && of !== null)
-    return `{ ${Object.entries(of)
-      .map(([key, part]) => `${key}: ${value(part)}`)
-      .join(", ")} }`;
-  return String(of);
+  if (typeof of !== "object" || of === null) return String(of);
+  const entries = Object.entries(of).map(([key, inner]) => `${key}: ${value(inner)}`);
+  return `{ ${entries.join(", ")} }`;
+}
+
+/** Columns as wide as their widest cell, as the formatter of this repository has them. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const head = ["Key", "Form", "Default", "Meaning"];
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((cells) => cells[column]!.length)),
+  );
+  const line = (cells: readonly string[], fill = " ") =>
+    `| ${cells.map((text, column) => text.padEnd(widths[column]!, fill)).join(" | ")} |`;
+  return [line(head), line(["", "", "", ""], "-"), ...rows.map((cells) => line(cells))];
 }
 
 function cell(text: string): string {

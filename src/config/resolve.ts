@@ -49,7 +49,8 @@ export function upstreamOf(destination: DestinationFile): { host: string; port: 
   const { upstream, local_port, hosts, ports } = destination;
   if (upstream === undefined && local_port === undefined) return null;
   const host = upstream?.host ?? hosts.find((pattern) => !pattern.startsWith("*"))!;
-  const onlyPort = ports?.length === 1 ? ports[0] : undefined;
+  // 80 is what a plain call says when it says nothing; over TLS that means 443.
+  const onlyPort = ports?.length === 1 && ports[0] !== 80 ? ports[0] : undefined;
   const port = upstream?.port ?? onlyPort ?? (originatesTls(destination) ? 443 : 80);
   return { host: host.toLowerCase(), port };
 }

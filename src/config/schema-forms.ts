@@ -2,8 +2,8 @@
  * The forms of values that the policy file knows, as schemas with messages that a user can act on: quantities, words, lists,
  * mappings.
  *
- * Owns how one kind of value is checked and described; which keys exist is in `schema.ts`. These two files are the only importers
- * of the schema library. `title` is what the reference page and editors show as the value's form.
+ * Owns how one kind of value is checked and described; which keys exist is in `schema.ts`. These two files are the only
+ * importers of the schema library. `title` is what the reference page and editors show as the value's form.
  */
 import * as z from "zod";
 import { nearest } from "./nearest.ts";
@@ -106,7 +106,8 @@ export function whole(min: number, max: number) {
 /** A whole number, both bounds included, or the word `off`. */
 export function wholeOrOff(min: number, max: number) {
   const form = `a whole number (${min} to ${max}), or off`;
-  return z.union([z.int().min(min).max(max), z.literal("off")], mustBe(form)).meta({ title: form });
+  const number = z.int(mustBe(form)).min(min, mustBe(form)).max(max, mustBe(form));
+  return z.union([number, z.literal("off")], mustBe(form)).meta({ title: form });
 }
 
 /** A number from 0 to 1. */
@@ -143,10 +144,14 @@ export function nonEmptyList<T extends z.ZodType>(of: string, item: T, itemsMax:
   return list(of, item, itemsMax).min(1, { error: "must not be empty" });
 }
 
-/** A number or a text; `isValid` decides, `form` says what is. */
-export function numberOrText(form: string, isValid: (value: number | string) => boolean) {
+/** A number or a text; `isValid` decides, `form` says what is, `anyOf` says it to editors. */
+export function numberOrText(
+  form: string,
+  isValid: (value: number | string) => boolean,
+  anyOf: readonly object[],
+) {
   const error = ({ input }: { readonly input?: unknown }) => `must be ${form}, not ${show(input)}`;
-  return z.union([z.number(), z.string()], { error }).refine(isValid, { error }).meta({ title: form });
+  return z.union([z.number(), z.string()], { error }).refine(isValid, { error }).meta({ title: form, anyOf });
 }
 
 /** Exactly this value. */

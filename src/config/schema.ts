@@ -10,10 +10,8 @@ import * as z from "zod";
 import {
   addressBlockProblem,
   fileReferenceProblem,
-  headerNameProblem,
   hostPatternProblem,
   hostProblem,
-  methodProblem,
   nameProblem,
   pathPrefixProblem,
 } from "./notation.ts";
@@ -23,153 +21,22 @@ import {
   list,
   mapping,
   nonEmptyList,
-  numberOrText,
   oneOf,
-  rate,
   ratio,
   size,
   text,
   whole,
-  wholeOrOff,
   yesOrNo,
 } from "./schema-forms.ts";
-import { parseStatuses } from "./units.ts";
+import { method, policyKeys, propagate } from "./schema-policy.ts";
 
 const port = () => whole(1, 65_535);
-const methods = () => list("methods", text("a method", methodProblem), 32);
-const headerName = () => text("a header name", headerNameProblem);
 const fileReference = () => text("file: and an absolute path", fileReferenceProblem);
 const allowAddresses = () => list("address blocks", text("an address block", addressBlockProblem), 256);
-const propagate = () => list("trace formats", oneOf("tracecontext", "xray"), 2);
-
-/** Conditions of `retry.on` that are not statuses. */
-export const RETRY_CONDITIONS = ["connect_failure", "reset_before_response", "per_try_timeout"] as const;
-
-const retryCondition = numberOrText(
-  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx`,
-  (entry) => RETRY_CONDITIONS.some((condition) => condition === entry) || parseStatuses(entry) !== null,
-);
-
-const retry = mapping(
-  "retry",
-  "What is sent again, how often, and what it may cost. Nothing is sent again unless `max_retries` says so.",
-  {
-    max_retries: whole(0, 10).optional().describe("Tries after the first; 0 for none."),
-    on: list("conditions", retryCondition, 64)
-      .optional()
-      .describe(
-        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses.",
-      ),
-    methods: methods()
-      .optional()
-      .describe(
-        "Methods that may be sent again after the upstream may have acted on them. POST in this list may repeat its effect. A call of which no byte was sent may be sent again whatever its method.",
-      ),
-    idempotency_headers: list("header names", headerName(), 16)
-      .optional()
-      .describe("A call that carries one of these headers may be sent again whatever its method."),
-    backoff: mapping(
-      "backoff",
-      "The wait before another try: random between 0 and a bound that doubles with each try. A `Retry-After` of the upstream wins when it fits the deadline.",
-      {
-        base: duration({ min: "1ms", max: "1m" }).optional().describe("Bound of the first wait."),
-        max: duration({ min: "1ms", max: "5m" }).optional().describe("Bound that no wait exceeds."),
-      },
-    ).optional(),
-    budget: mapping(
-      "budget",
-      "Keeps retries from multiplying an outage: a bucket of tokens without a clock, so that it holds across a freeze.",
-      {
-        ratio: ratio()
-          .optional()
-          .describe(
-            "Tokens that each success gives back; a retry costs 1. 0.2 allows a fifth more calls in the long run.",
-          ),
-        floor: whole(0, 100)
-          .optional()
-          .describe("Retries that each invocation may make whatever the bucket holds."),
-      },
-    ).optional(),
-    replay_buffer: size({ min: "0B", max: "1MiB" })
-      .optional()
-      .describe(
-        "Bytes of a request's body kept for another try. A longer body streams on and is not sent again.",
-      ),
-  },
-);
-
-const limits = mapping(
-  "route_limits",
-  "Local limits of a destination, or of a route that states its own. A call counts until its last byte.",
-  {
-    rate: rate({ min: "1/h", max: "100000/s", off: true })
-      .optional()
-      .describe("Calls per second, minute or hour."),
-    burst: whole(1, 100_000)
-      .optional()
-      .describe(
-        "Calls that may come at once after a pause. Default: the calls per second that `rate` allows, at least 1.",
-      ),
-    overflow: oneOf("reject", "wait")
-      .optional()
-      .describe(
-        "What a call above `rate` does: it is refused with 429 and Retry-After, or it waits within its deadline.",
-      ),
-    max_concurrency: wholeOrOff(1, 100_000)
-      .optional()
-      .describe("Calls in flight at once; one more gets 503."),
-    queue: whole(0, 10_000)
-      .optional()
-      .describe("Calls that may wait for a free slot of `max_concurrency`, within their deadline."),
-  },
-);
-
-const deadlineHeader = mapping(
-  "deadline_header",
-  "A request header that carries the caller's own deadline.",
-  {
-    name: headerName().describe("The header's name."),
-    format: oneOf("milliseconds", "seconds", "grpc").describe(
-      "How its value reads; `grpc` is the form of `grpc-timeout` (`250m`, `8S`).",
-    ),
-  },
-);
-
-/** The keys that `defaults`, a destination and a route share. Each overrides the one before it. */
-const policyKeys = {
-  timeout: duration({ min: "1ms", max: "24h", off: true })
-    .optional()
-    .describe(
-      "Bound of the whole call, all tries and the body included. The invocation's own deadline bounds it in any case.",
-    ),
-  per_try_timeout: duration({ min: "1ms", max: "24h", off: true })
-    .optional()
-    .describe("Bound of one try, until the head of its response."),
-  dns_timeout: duration({ min: "1ms", max: "1m" })
-    .optional()
-    .describe("Bound of resolving the upstream's name."),
-  connect_timeout: duration({ min: "1ms", max: "1m" })
-    .optional()
-    .describe("Bound of the TCP connection to the upstream."),
-  tls_timeout: duration({ min: "1ms", max: "1m" })
-    .optional()
-    .describe("Bound of the TLS handshake with the upstream."),
-  idle_timeout: duration({ min: "1ms", max: "24h", off: true })
-    .optional()
-    .describe("Longest silence while a call is open, the wait for the response included."),
-  deadline_reserve: duration({ min: "0ms", max: "15m" })
-    .optional()
-    .describe("Part of the invocation's time that calls leave free, so that the function can still answer."),
-  deadline_headers: list("deadline headers", deadlineHeader, 8)
-    .optional()
-    .describe("Request headers that carry the caller's own deadline. The smallest of all deadlines holds."),
-  retry: retry.optional(),
-  limits: limits.optional(),
-};
 
 const tls = mapping(
   "tls",
-  "TLS towards the upstream although the application speaks plain HTTP. Any of these keys switches it on. The upstream's certificate is always verified.",
+  "TLS towards the upstream although the application speaks plain HTTP: a call to port 80 goes to port 443, to any other port it goes over TLS there. Any of these keys switches it on. The upstream's certificate is always verified.",
   {
     originate: yesOrNo()
       .optional()
@@ -185,7 +52,9 @@ const tls = mapping(
       .describe("The only roots that are trusted, PEM. Default: the public roots that Node.js brings."),
     server_name: text("a host name", hostProblem)
       .optional()
-      .describe("Name that is sent (SNI) and verified. Default: the host of `upstream`, else of the call."),
+      .describe(
+        "Name that is sent (SNI) and verified. Default: the host that is called; at a local port the exact host of `hosts`, else the one of `upstream`.",
+      ),
     min_version: oneOf("TLSv1.2", "TLSv1.3").optional().describe("Oldest version that is spoken."),
   },
 );
@@ -201,9 +70,7 @@ const route = mapping(
         path: text("a path", pathPrefixProblem)
           .optional()
           .describe("Prefix on whole segments: `/v1` takes `/v1` and `/v1/x`, not `/v10`."),
-        methods: nonEmptyList("methods", text("a method", methodProblem), 32)
-          .optional()
-          .describe("Methods of the calls."),
+        methods: nonEmptyList("methods", method(), 32).optional().describe("Methods of the calls."),
       },
     ),
     ...policyKeys,
@@ -211,15 +78,18 @@ const route = mapping(
   },
 );
 
-/** One entry of `destinations`. */
-export const destinationSchema = mapping("destination", "Calls to one upstream and the policy for them.", {
+const destination = mapping("destination", "Calls to one upstream and the policy for them.", {
   name: text("a name", nameProblem).describe(
     "Unique; it is what logs, metrics and `outrider explain` call it.",
   ),
   hosts: nonEmptyList("hosts", text("a host", hostPatternProblem), 256).describe(
     'Hosts that belong to it: exact names, `"*.example.com"` (sub-domains at any depth, not example.com itself), IP addresses, or `"*"`. An exact name wins over a suffix, a longer suffix over a shorter one.',
   ),
-  ports: list("ports", port(), 64).optional().describe("Ports that belong to it; empty for any."),
+  ports: list("ports", port(), 64)
+    .optional()
+    .describe(
+      "Ports that belong to it, as the application calls them (`http://` without a port means 80); empty for any.",
+    ),
   access: oneOf("allow", "deny").optional().describe("`deny` refuses these calls (see `acl.mode`)."),
   allow_addresses: allowAddresses()
     .optional()
@@ -236,7 +106,9 @@ export const destinationSchema = mapping("destination", "Calls to one upstream a
       host: text("a host", hostProblem).describe("Name or IP address."),
       port: port()
         .optional()
-        .describe("Default: the only entry of `ports`, else 443 with `tls` and 80 without."),
+        .describe(
+          "Default: the only entry of `ports` unless that is 80, else 443 with `tls` and 80 without.",
+        ),
     },
   ).optional(),
   tls: tls.optional(),
@@ -308,7 +180,7 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
     "Values for every destination; each destination and each route may override them.",
     policyKeys,
   ).optional(),
-  destinations: list("destinations", destinationSchema, 1000)
+  destinations: list("destinations", destination, 1000)
     .optional()
     .describe(
       "Calls that no destination takes belong to the implicit destination `default`, which has the values of `defaults`.",
@@ -343,7 +215,7 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
 export type PolicyFile = z.infer<typeof policySchema>;
 
 /** One entry of `destinations`. */
-export type DestinationFile = z.infer<typeof destinationSchema>;
+export type DestinationFile = z.infer<typeof destination>;
 
 /** The keys that `defaults`, destinations and routes share, and `propagate`. */
 export type PolicyKeys = Omit<z.infer<typeof route>, "match">;

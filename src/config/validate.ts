@@ -5,21 +5,22 @@
 import { type CheckedFile, crossCheck } from "./cross-checks.ts";
 import { unknownKeyMessage } from "./key-hints.ts";
 import { errorAt, type Path, type Problem } from "./problem.ts";
-import { destinationSchema, type PolicyFile, policySchema, type SchemaIssue } from "./schema.ts";
+import { type DestinationFile, type PolicyFile, policySchema, type SchemaIssue } from "./schema.ts";
 
 /** The outcome of a validation; a valid file may have warnings. */
 export type Validated =
   | { readonly ok: true; readonly file: PolicyFile; readonly warnings: readonly Problem[] }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** Validates the content of a policy file. */
+/** Validates the content of a policy file, as `read-yaml.ts` gives it. */
 export function validate(value: unknown): Validated {
   const parsed = policySchema.safeParse(value);
   if (parsed.success) {
-    const findings = crossCheck({ ...parsed.data, destinations: parsed.data.destinations ?? [] });
-    if (findings.every(({ severity }) => severity === "warning"))
-      return { ok: true, file: parsed.data, warnings: findings };
-    return { ok: false, problems: findings };
+    // The schema changes nothing, so the value is the file; unlike the library's copy, its mappings have no prototype.
+    const file = value as PolicyFile;
+    const findings = crossCheck({ ...file, destinations: file.destinations ?? [] });
+    if (findings.some(({ severity }) => severity === "error")) return { ok: false, problems: findings };
+    return { ok: true, file, warnings: findings };
   }
   const problems = parsed.error.issues.flatMap(problemsOf);
   return { ok: false, problems: [...problems, ...crossCheck(soundParts(value, problems))] };
@@ -30,15 +31,13 @@ function soundParts(value: unknown, problems: readonly Problem[]): CheckedFile {
   if (!isMapping(value)) return { version: 1, destinations: [] };
   const refusedSections = new Set(problems.map(({ path }) => path[0]));
   const refusedDestinations = new Set(
-    problems.flatMap(({ path }) => (path[0] === "destinations" ? [path[1]] : [])),
+    problems.map(({ path }) => (path[0] === "destinations" ? path[1] : null)),
   );
   const sections = Object.entries(value).filter(
     ([key]) => key !== "destinations" && !refusedSections.has(key),
   );
-  const entries = Array.isArray(value.destinations) ? value.destinations : [];
-  const destinations = entries.map((entry, i) =>
-    refusedDestinations.has(i) ? null : destinationSchema.parse(entry),
-  );
+  const entries: readonly DestinationFile[] = Array.isArray(value.destinations) ? value.destinations : [];
+  const destinations = entries.map((entry, i) => (refusedDestinations.has(i) ? null : entry));
   // A refused or missing `version` has no part in any check.
   return { version: 1, ...Object.fromEntries(sections), destinations };
 }

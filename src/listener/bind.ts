@@ -2,7 +2,7 @@
  * Binding the listening sockets: the cold tier's part of the listener, so that the application can connect before anything else
  * is loaded. Connections that come before `serve` wait, unread, in the order of their arrival.
  */
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, isIPv4, type Server, type Socket } from "node:net";
 
 /** One listening socket. */
 export interface Binding {
@@ -20,7 +20,7 @@ const WAITING_MAX = 1024;
 
 /** Whether `host` is loopback: the only place where the proxy listens unless the policy says `unsafe_bind`. */
 export function isLoopback(host: string): boolean {
-  return host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+  return host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 /**
@@ -48,6 +48,8 @@ export function bind(host: string, port: number): Promise<Binding> {
     server.once("error", reject);
     server.listen({ host, port, backlog: 511 }, () => {
       server.removeListener("error", reject);
+      // A connection that cannot be accepted (no descriptor left) is the system's to refuse; those that are open go on.
+      server.on("error", () => {});
       const address = server.address();
       resolve({
         host,

@@ -15,6 +15,7 @@ import { BodyWriter } from "../http1/body-writer.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
 import { Patience } from "../patience.ts";
+import { adopt } from "./adopt.ts";
 import { answerFraming, answerHead, interimHead, isBodiless } from "./answer.ts";
 import type { ConnectionContext } from "./context.ts";
 import { readHead } from "./read-head.ts";
@@ -49,17 +50,17 @@ export class ClientConnection implements BodySource {
   #holdsTunnel = false;
 
   constructor(
-    socket: Socket,
+    accepted: Socket,
     role: ListenerRole,
     context: ConnectionContext,
     closed: (self: ClientConnection) => void,
   ) {
+    const socket = adopt(accepted, (bytes) => this.#receive(bytes));
     this.#socket = socket;
     this.#role = role;
     this.#context = context;
     // The close that follows tells all there is to tell.
     socket.on("error", () => {});
-    socket.on("data", this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", () => this.#onDrain());
     socket.on("close", () => {
@@ -117,17 +118,28 @@ export class ClientConnection implements BodySource {
     this.#socket.resume();
   }
 
-  #onData = (chunk: Buffer): void => {
-    if (this.#reader !== null) return this.#feed(chunk, 0);
-    if (this.#phase === "closing") return;
-    this.#pending = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
-    if (this.#phase === "exchange") this.#socket.pause();
-    else this.#readHead(this.#pending);
-  };
+  /** Bytes came; they are only lent. Returns false to stop reading for now. */
+  #receive(bytes: Buffer): boolean {
+    if (this.#phase === "tunnel") return this.#socket.push(Buffer.from(bytes));
+    if (this.#reader !== null) this.#feed(bytes, 0);
+    else if (this.#phase === "head") this.#readHead(this.#joined(bytes));
+    else if (this.#phase === "exchange") {
+      this.#pending = this.#joined(Buffer.from(bytes));
+      this.#socket.pause();
+    }
+    return true;
+  }
+
+  #joined(bytes: Buffer): Buffer {
+    return this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]);
+  }
 
   #readHead(bytes: Buffer): void {
     const read = readHead(bytes, this.#context.limits);
-    if (read === null) return;
+    if (read === null) {
+      this.#keep(bytes);
+      return;
+    }
     if (read instanceof EgressError) return this.#refuse(read);
     const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#refuse(target);
@@ -155,17 +167,22 @@ export class ClientConnection implements BodySource {
     this.#phase = "exchange";
     this.#pending = null;
     if (this.#reader !== null) this.#feed(bytes, next);
-    else if (next < bytes.length) this.#pending = bytes.subarray(next);
+    else if (next < bytes.length) this.#keep(bytes.subarray(next));
     this.#send(request).then(
       (response) => this.#respond(request, response),
       (error) => this.#fail(request, asEgressError(error)),
     );
   }
 
+  /** Bytes for later: a copy, because those that came are only lent. */
+  #keep(bytes: Buffer): void {
+    this.#pending = Buffer.from(bytes);
+  }
+
   #streamBody(length: number | null): Body {
     const body = new Body(length, this);
     const framing = length === null ? "chunked" : "length";
-    this.#reader = new BodyReader(body, framing, length ?? 0, false, this.#context.limits.headBytesMax);
+    this.#reader = new BodyReader(body, framing, length ?? 0, true, this.#context.limits.headBytesMax);
     return body;
   }
 
@@ -194,7 +211,7 @@ export class ClientConnection implements BodySource {
     const end = reader.feed(bytes, from);
     if (typeof end === "string") return this.#breakOff(new EgressError("BAD_REQUEST", end));
     if (reader.done) this.#reader = null;
-    if (end < bytes.length) this.#pending = bytes.subarray(end);
+    if (end < bytes.length) this.#keep(bytes.subarray(end));
     if (this.#pending !== null || (reader.full && !reader.done)) this.#socket.pause();
   }
 
@@ -246,7 +263,6 @@ export class ClientConnection implements BodySource {
     const early = this.#pending;
     this.#phase = "tunnel";
     this.#pending = null;
-    this.#socket.off("data", this.#onData);
     this.#socket.off("end", this.#onEnd);
     joinTunnel(this.#socket, response, tunnel, early, ({ bytesUp, bytesDown, error }) => {
       request.trail.push({ kind: "tunnel", bytesUp, bytesDown });

@@ -8,10 +8,13 @@
 /** Tokens at most, and at the start: a destination that was well may see ten retries in a row before the bucket stops them. */
 export const RETRY_TOKENS_MAX = 10;
 
+/** Counted in whole thousandths, as in gRFC A6, so that five successes at 0.2 are one token and not a hair less. */
+const UNITS_PER_TOKEN = 1000;
+
 /** The state of one route's budget. */
 export interface RetryBudget {
-  /** 0..RETRY_TOKENS_MAX. */
-  tokens: number;
+  /** Thousandths of a token, 0..RETRY_TOKENS_MAX * 1000. */
+  units: number;
   /** Retries that the running invocation may still make whatever the bucket says. */
   floorLeft: number;
   /** `sequence` of the invocation that `floorLeft` belongs to. */
@@ -20,7 +23,7 @@ export interface RetryBudget {
 
 /** A full budget. */
 export function newRetryBudget(floor: number): RetryBudget {
-  return { tokens: RETRY_TOKENS_MAX, floorLeft: floor, sequence: 0 };
+  return { units: RETRY_TOKENS_MAX * UNITS_PER_TOKEN, floorLeft: floor, sequence: 0 };
 }
 
 /** Gives the invocation `sequence` its own floor; asked before each decision, so that no lifecycle has to call in. */
@@ -32,16 +35,17 @@ export function refillFloor(budget: RetryBudget, floor: number, sequence: number
 
 /** Whether a retry may be made. */
 export function budgetAllows(budget: RetryBudget): boolean {
-  return budget.floorLeft > 0 || budget.tokens >= 1;
+  return budget.floorLeft > 0 || budget.units >= UNITS_PER_TOKEN;
 }
 
 /** A retry is made. Those under the floor count too: the floor bounds what is always allowed, not what is free. */
 export function spendRetry(budget: RetryBudget): void {
   budget.floorLeft = Math.max(0, budget.floorLeft - 1);
-  budget.tokens = Math.max(0, budget.tokens - 1);
+  budget.units = Math.max(0, budget.units - UNITS_PER_TOKEN);
 }
 
 /** A call went well: `ratio` of a token comes back. */
 export function rewardSuccess(budget: RetryBudget, ratio: number): void {
-  budget.tokens = Math.min(RETRY_TOKENS_MAX, budget.tokens + ratio);
+  const units = budget.units + Math.round(ratio * UNITS_PER_TOKEN);
+  budget.units = Math.min(RETRY_TOKENS_MAX * UNITS_PER_TOKEN, units);
 }

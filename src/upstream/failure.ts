@@ -15,12 +15,20 @@ const BY_PHASE: Readonly<Record<FailurePhase, ErrorCode>> = {
 const CERTIFICATE_CODES =
   /^(?:CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH)/;
 
+/** The peer's own word for refusing the connection: in TLS 1.3 that of a missing client certificate comes after the handshake. */
+const TLS_ALERT = /^ERR_SSL_.*_ALERT_/;
+
 /** An error event of a socket in `phase`. The message keeps Node's code, which is safe to log; the cause keeps the rest. */
 export function connectionFailure(phase: FailurePhase, error: unknown): EgressError {
   if (error instanceof EgressError) return error;
   const code = String((error as { code?: unknown } | null)?.code ?? "");
   if (phase === "tls" && CERTIFICATE_CODES.test(code)) {
     return new EgressError("CERTIFICATE_REJECTED", `certificate rejected: ${code}`, error);
+  }
+  if (phase === "send" && TLS_ALERT.test(code)) {
+    const refused = new EgressError("TLS_FAILED", `refused by the peer: ${code}`, error);
+    refused.reached = "sent";
+    return refused;
   }
   return new EgressError(BY_PHASE[phase], `${phase} failed${code === "" ? "" : `: ${code}`}`, error);
 }

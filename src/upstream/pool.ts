@@ -37,9 +37,10 @@ export class Pool {
     const idleMs = wire.idleMs();
     if (idleMs >= IDLE_MS_MAX) {
       // All others are older still.
-      for (const old of wires.slice()) old.destroy();
-      this.#count -= wires.length;
-      wires.length = 0;
+      for (const old of wires.slice()) {
+        this.remove(old);
+        old.destroy();
+      }
       return null;
     }
     if (!repeatable && idleMs >= IDLE_UNREPEATABLE_MS_MAX) return null;
@@ -59,11 +60,14 @@ export class Pool {
   /** Forgets `wire`, which is gone. */
   remove(wire: Wire): void {
     const wires = this.#idle.get(wire.key);
-    const at = wires === undefined ? -1 : wires.indexOf(wire);
-    if (at < 0) return;
-    wires!.splice(at, 1);
-    this.#count -= 1;
-    if (wires!.length === 0) this.#idle.delete(wire.key);
+    if (wires === undefined) return;
+    const at = wires.indexOf(wire);
+    if (at >= 0) {
+      wires.splice(at, 1);
+      this.#count -= 1;
+    }
+    // `take` leaves an empty list behind, which the next `put` most often fills again; the last connection takes it along.
+    if (wires.length === 0) this.#idle.delete(wire.key);
   }
 
   /** Closes what has been idle for `idleMs` or longer; 0 closes all. */

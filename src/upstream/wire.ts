@@ -15,6 +15,7 @@ import type { ResponseHead } from "../http1/response-head.ts";
 import { CHUNKED } from "../http1/write-head.ts";
 import { Patience } from "../patience.ts";
 import { connectionFailure } from "./failure.ts";
+import { InFlight } from "./in-flight.ts";
 import { outgoingFraming, outgoingHead } from "./outgoing.ts";
 import { isOffered, readHead } from "./read-head.ts";
 
@@ -31,21 +32,6 @@ const WHOLE_BODY_BYTES_MAX = 16 * 1024;
 /** Interim responses before the final one. Overflow: the response is invalid. */
 const INTERIM_MAX = 16;
 
-/** The exchange that a connection carries. */
-interface Exchange {
-  readonly request: EgressRequest;
-  readonly facts: AttemptFacts;
-  readonly resolve: (response: EgressResponse) => void;
-  readonly reject: (error: EgressError) => void;
-  /** The response head has been handed on. */
-  responded: boolean;
-  interims: number;
-  reader: BodyReader | null;
-  /** The last byte of the request has been written. */
-  requestSent: boolean;
-  keepAlive: boolean;
-}
-
 /** See the file's header. Made around a socket that is connected and, where asked for, verified. */
 export class Wire implements BodySource {
   readonly key: string;
@@ -54,13 +40,11 @@ export class Wire implements BodySource {
   readonly #limits: HeadLimits;
   readonly #owner: WireOwner;
   readonly #patience = new Patience();
-  #exchange: Exchange | null = null;
+  #exchange: InFlight | null = null;
   /** Head bytes that have arrived and are no whole head yet, latin1. */
   #partial = "";
   /** Reading has stopped because the response is not taken as fast as it comes. */
   #heldBack = false;
-  /** Exchanges begun on this connection. */
-  served = 0;
   /** When it last became idle, by both clocks: either may stand still in a freeze. */
   #idleNowMs: number;
   #idleWallMs: number;
@@ -89,45 +73,34 @@ export class Wire implements BodySource {
   /** Called every second or so: ends an exchange in which the upstream has not moved for too long. */
   sweep(nowMs: number): void {
     const limitMs = this.idleTimeoutMs === 0 ? Number.POSITIVE_INFINITY : this.idleTimeoutMs;
-    const wait = this.#owesAnswer() ? "upstream" : "nothing";
+    const owes =
+      !this.#heldBack && this.#exchange !== null && this.#exchange.owesAnswer(this.socket.writableNeedDrain);
+    const wait = owes ? "upstream" : "nothing";
     const progress = this.socket.bytesRead + this.socket.bytesWritten;
     const exhausted = this.#patience.exhausted(wait, progress, nowMs, limitMs);
-    if (exhausted && wait === "upstream") {
+    if (exhausted && owes) {
       this.#fail(new EgressError("UPSTREAM_TIMEOUT", `silent for ${limitMs} ms`));
     }
   }
 
-  /** Whether it is the upstream's turn, and not the application's to send its body or to take the response. */
-  #owesAnswer(): boolean {
-    const exchange = this.#exchange;
-    if (exchange === null || this.#heldBack) return false;
-    if (exchange.requestSent || this.socket.writableNeedDrain) return true;
-    const { expectContinue, body } = exchange.request;
-    return expectContinue && exchange.interims === 0 && body.passedBytes === 0;
-  }
-
   /** Ends it; an exchange under way fails. */
   destroy(): void {
+    this.#close();
+  }
+
+  /** At once no longer offered to anybody: the socket's own `close` comes a turn later. */
+  #close(): void {
     this.socket.destroy();
+    this.#owner.gone(this);
   }
 
   /** Sends `request` and resolves with the head of its response. Only while idle. */
   send(request: EgressRequest, facts: AttemptFacts): Promise<EgressResponse> {
     return new Promise((resolve, reject) => {
       const body = request.body;
-      const exchange: Exchange = {
-        request,
-        facts,
-        resolve,
-        reject,
-        responded: false,
-        interims: 0,
-        reader: null,
-        requestSent: body.whole !== null,
-        keepAlive: true,
-      };
+      const exchange = new InFlight(request, facts, resolve, reject);
       this.#exchange = exchange;
-      this.served += 1;
+      if (this.socket.destroyed) return this.#fail(neverSent());
       if (request.cancelled.value !== undefined) return this.#fail(request.cancelled.value);
       request.cancelled.on(this.#fail);
       const framing = outgoingFraming(request);
@@ -144,7 +117,7 @@ export class Wire implements BodySource {
     });
   }
 
-  #requestWriter(exchange: Exchange, chunked: boolean): BodySink {
+  #requestWriter(exchange: InFlight, chunked: boolean): BodySink {
     return new BodyWriter(this.socket, chunked, (error) => {
       if (this.#exchange !== exchange) return;
       if (error !== null) return this.#fail(error);
@@ -173,7 +146,7 @@ export class Wire implements BodySource {
     const exchange = this.#exchange;
     if (exchange === null) {
       // Nothing was asked: whatever this is, it is no answer.
-      this.socket.destroy();
+      this.#close();
       return false;
     }
     return exchange.reader === null
@@ -181,7 +154,7 @@ export class Wire implements BodySource {
       : this.#readBody(exchange, exchange.reader, bytes, 0);
   }
 
-  #readHead(exchange: Exchange, bytes: Buffer): boolean {
+  #readHead(exchange: InFlight, bytes: Buffer): boolean {
     const { request, facts } = exchange;
     if (facts.firstByteMs === 0) facts.firstByteMs = this.#clock.now();
     const held = this.#partial.length;
@@ -204,7 +177,7 @@ export class Wire implements BodySource {
 
   /** Hands on the final head and begins the body. `text` and `bytes` hold the same bytes; the body is at `textAt` and `at`. */
   #respond(
-    exchange: Exchange,
+    exchange: InFlight,
     head: ResponseHead,
     text: string,
     textAt: number,
@@ -233,7 +206,7 @@ export class Wire implements BodySource {
     return at < bytes.length ? this.#readBody(exchange, exchange.reader, bytes, at) : true;
   }
 
-  #readBody(exchange: Exchange, reader: BodyReader, bytes: Buffer, from: number): boolean {
+  #readBody(exchange: InFlight, reader: BodyReader, bytes: Buffer, from: number): boolean {
     const end = reader.feed(bytes, from);
     // Whoever takes the body may have ended the exchange meanwhile.
     if (this.#exchange !== exchange) return false;
@@ -250,7 +223,7 @@ export class Wire implements BodySource {
   }
 
   /** 101: the socket belongs to whoever asked. `rest` came right behind it. */
-  #switch(exchange: Exchange, head: ResponseHead, rest: Buffer): boolean {
+  #switch(exchange: InFlight, head: ResponseHead, rest: Buffer): boolean {
     if (!isOffered(exchange.request.upgrade, head.upgrade))
       return this.#invalid("101 that was not asked for");
     // RFC 9110 §7.8: not before the request has been received to its end, or its rest would be read as the other protocol.
@@ -279,7 +252,7 @@ export class Wire implements BodySource {
   }
 
   /** The last byte of the response has been read. `clean`: nothing came behind it. */
-  #over(exchange: Exchange, clean: boolean): void {
+  #over(exchange: InFlight, clean: boolean): void {
     this.#release(exchange);
     if (!exchange.requestSent) {
       // The answer came before the request was over: the rest of it must not be taken for the next request.
@@ -288,7 +261,7 @@ export class Wire implements BodySource {
       );
     }
     if (!clean || !exchange.keepAlive || !exchange.requestSent || this.socket.destroyed) {
-      this.socket.destroy();
+      this.#close();
       return;
     }
     if (this.socket.isPaused()) this.socket.resume();
@@ -298,7 +271,7 @@ export class Wire implements BodySource {
     this.#owner.idle(this);
   }
 
-  #release(exchange: Exchange): void {
+  #release(exchange: InFlight): void {
     this.#exchange = null;
     exchange.request.cancelled.off(this.#fail);
   }
@@ -316,7 +289,7 @@ export class Wire implements BodySource {
     } else if (exchange !== null) {
       this.#fail(new EgressError("UPSTREAM_RESET", "ended before the answer was complete"));
     }
-    this.socket.destroy();
+    this.#close();
   };
 
   #onClose = (): void => {
@@ -331,22 +304,15 @@ export class Wire implements BodySource {
     const exchange = this.#exchange;
     if (exchange !== null) {
       this.#release(exchange);
-      if (exchange.responded) this.#cut(exchange, error);
-      else {
-        // Bytes that came already make this a broken answer, which must not be asked for again.
-        if (error.code === "UPSTREAM_RESET" && exchange.facts.firstByteMs !== 0) error.reached = "final";
-        exchange.facts.error = error;
-        exchange.reject(error);
-      }
-      if (!exchange.requestSent) exchange.request.body.cancel(error);
+      exchange.fail(error);
     }
-    this.socket.destroy();
+    this.#close();
   };
+}
 
-  #cut(exchange: Exchange, error: EgressError): void {
-    const broken = error.code === "UPSTREAM_RESET" || error.code === "TLS_FAILED";
-    const cut = broken ? new EgressError("UPSTREAM_ABORTED", error.message, error.cause) : error;
-    exchange.facts.error = cut;
-    exchange.reader?.body.fail(cut);
-  }
+/** The connection was gone before anything was written to it. */
+function neverSent(): EgressError {
+  const error = new EgressError("UPSTREAM_RESET", "closed before the request");
+  error.reached = "unsent";
+  return error;
 }

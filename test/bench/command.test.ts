@@ -37,6 +37,7 @@ describe.skipIf(process.platform !== "linux")("on Linux, where /proc accounts fo
     const run = await bench("passthrough", "--quick", "--seed", "7", "--only", only, "--json", file);
     expect(run).toMatchObject({ code: 0, err: expect.stringContaining("direct: its answers are right") });
     expect(run.out).toContain("- Seed: 7, rounds: 1");
+    expect(run.out).toContain("A quick run counts too little to judge a bar.");
     const latency = ["requests_per_s", "p50_us", "p99_us"];
     const whole = metricsWithRange("cpu_us_per_request", "pss_kb", "rss_kb", ...latency);
     const result = JSON.parse(await readFile(file, "utf8"));

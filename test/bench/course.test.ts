@@ -67,18 +67,38 @@ function forwarding(
 
 const unchanged = (text: string) => text;
 
+const counts = { warmUp: 64, busy: 128, single: 8, turns: 3 };
+
 test("a subject that forwards is accepted and measured", async () => {
   const honest = subject(forwarding(unchanged));
   await course.check(honest);
-  const measured = await course.measure(honest, { warmUp: 64, busy: 128, single: 8 });
-  expect(Object.keys(measured)).toEqual([
-    "cpu_us_per_request",
-    "requests_per_s",
-    "p50_us",
-    "p99_us",
-    "pss_kb",
-    "rss_kb",
-  ]);
+  const names = ["cpu_us_per_request", "requests_per_s", "p99_us", "pss_kb", "rss_kb"];
+  expect(Object.keys(await course.underLoad(honest, counts))).toEqual(names);
+});
+
+test("subjects take turns over one connection while all of them run, each once in a turn", async () => {
+  let live = 0;
+  let liveMax = 0;
+  const honest = [subject(forwarding(unchanged)), subject(forwarding(unchanged))].map((one) => ({
+    ...one,
+    start: async (surroundings: Surroundings) => {
+      const server = await one.start(surroundings);
+      liveMax = Math.max(liveMax, ++live);
+      return server && { ...server, stop: () => server.stop().then(() => void live--) };
+    },
+  }));
+  const turns = await course.inTurns(honest, counts, seededRandom(1));
+  expect(turns.map((turn) => honest.map((one) => turn.get(one)))).toEqual(
+    Array(counts.turns).fill([expect.any(Number), expect.any(Number)]),
+  );
+  expect({ live, liveMax }).toEqual({ live: 0, liveMax: 2 });
+});
+
+test("of subjects that take turns, the one that fails is named", async () => {
+  const honest = { ...subject(forwarding(unchanged)), name: "honest" };
+  const closing = subject((client) => client.destroy());
+  const turns = course.inTurns([honest, closing], counts, seededRandom(1));
+  await expect(turns).rejects.toThrow(/^scripted: /);
 });
 
 test("a subject that adds the headers it promised is accepted", async () => {

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import {
   median,
+  pairedRatio,
   parseSchedstat,
   parseSmapsRollup,
   parseStat,
@@ -34,6 +35,21 @@ describe("median", () => {
 
   test("comes with the smallest and the largest value", () => {
     expect(spreadOf([5, 1, 9])).toEqual({ median: 5, min: 1, max: 9 });
+  });
+});
+
+describe("the ratio of paired rounds", () => {
+  test.each([
+    [[2, 30, 4], [1, 10, 4], 2],
+    [[3], [2], 1.5],
+    [[3, 9], [0, 3], 3],
+    [[3, 9], [-1, 3], 3],
+    [[3, 9], [1], 3],
+    [[3], [0], undefined],
+    [[], [1], undefined],
+    [[1], [], undefined],
+  ])("of %j to %j is %s", (a, b, expected) => {
+    expect(pairedRatio(a, b)).toBe(expected);
   });
 });
 

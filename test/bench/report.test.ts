@@ -3,16 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { BenchResult } from "../../bench/bench.ts";
 import { choose } from "../../bench/choose.ts";
-import {
-  type Bar,
-  medianIn,
-  ratio,
-  replaceSection,
-  Samples,
-  toJson,
-  toMarkdown,
-  verdictOf,
-} from "../../bench/report.ts";
+import { type Bar, replaceSection, Samples, toJson, toMarkdown, verdictOf } from "../../bench/report.ts";
 
 function samples(): Samples {
   const collected = new Samples(["outrider", "haproxy", "direct"]);
@@ -29,7 +20,7 @@ function resultWith(bars: readonly Bar[]): BenchResult {
     seed: 7,
     rounds: 3,
     rows: samples().rows(),
-    reference: { metric: "cpu_us_per_request", subject: "haproxy" },
+    ratios: samples().ratios("cpu_us_per_request", "haproxy"),
     bars,
     notes: ["A note."],
     skipped: ["nginx was skipped: nginx is not installed."],
@@ -63,22 +54,29 @@ describe("rows", () => {
     expect(() => samples().add("squid", {})).toThrow("squid");
   });
 
-  test("give the median of a subject, and undefined for an absent subject or metric", () => {
-    const rows = samples().rows();
-    expect(medianIn(rows, "outrider", "cpu_us_per_request")).toBe(20);
-    expect(medianIn(rows, "nginx", "cpu_us_per_request")).toBeUndefined();
-    expect(medianIn(rows, "haproxy", "pss_kb")).toBeUndefined();
+  test("give what the rounds measured, and nothing for an absent subject or metric", () => {
+    expect(samples().values("outrider", "cpu_us_per_request")).toEqual([30, 10, 20]);
+    expect(samples().values("nginx", "cpu_us_per_request")).toEqual([]);
+    expect(samples().values("haproxy", "pss_kb")).toEqual([]);
   });
 });
 
-test.each([
-  [3, 2, 1.5],
-  [undefined, 2, undefined],
-  [3, undefined, undefined],
-  [3, 0, undefined],
-  [3, -1, undefined],
-])("the ratio of %s to %s is %s", (a, b, expected) => {
-  expect(ratio(a, b)).toBe(expected);
+describe("the ratios to a subject", () => {
+  test("are taken round by round, and leave out subjects without the metric", () => {
+    const collected = samples();
+    collected.add("haproxy", { cpu_us_per_request: 8 });
+    collected.add("haproxy", { cpu_us_per_request: 8 });
+    // 30 / 16, 10 / 8 and 20 / 8, where the medians themselves would give 20 / 8.
+    expect(collected.ratios("cpu_us_per_request", "haproxy").bySubject).toEqual({
+      outrider: 1.875,
+      haproxy: 1,
+    });
+  });
+
+  test("are absent when the reference did not run", () => {
+    expect(samples().ratios("cpu_us_per_request", "direct").bySubject).toEqual({});
+    expect(samples().ratio("cpu_us_per_request", "outrider", "nginx")).toBeUndefined();
+  });
 });
 
 test.each([
@@ -124,7 +122,7 @@ describe("Markdown", () => {
       "CPU µs/request ÷ haproxy",
       "",
     ]);
-    expect(cells("| outrider")).toEqual(["", "outrider", "20.0 (10.0-30.0)", "60.0 (60.0-60.0)", "1.25", ""]);
+    expect(cells("| outrider")).toEqual(["", "outrider", "20.0 (10.0-30.0)", "60.0 (60.0-60.0)", "1.88", ""]);
     expect(cells("| haproxy")).toEqual(["", "haproxy", "16.0 (16.0-16.0)", "-", "1.00", ""]);
   });
 

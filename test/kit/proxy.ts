@@ -3,15 +3,11 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { resolve } from "../../src/config/resolve.ts";
 import type { PolicyFile } from "../../src/config/schema.ts";
 import type { Config } from "../../src/config/types.ts";
-import type { Send } from "../../src/exchange.ts";
+import { Lifecycle } from "../../src/lifecycle.ts";
 import { bind } from "../../src/listener/bind.ts";
-import { Listener } from "../../src/listener/listener.ts";
 import { listenPlan } from "../../src/listener/plan.ts";
-import { admitAddress, compileAddressGuard } from "../../src/route/admit.ts";
-import { compileMatcher, matchDestination } from "../../src/route/match.ts";
+import { createProxy } from "../../src/proxy.ts";
 import { type Lookup, lookupBySystem, Resolver } from "../../src/upstream/resolve.ts";
-import { createTlsClient, PLAIN_TLS } from "../../src/upstream/tls.ts";
-import { Upstream } from "../../src/upstream/upstream.ts";
 import type { ResponseMessage } from "./message.ts";
 import type { Origin } from "./origin.ts";
 import { askOnce, type Client, rawClient } from "./raw-client.ts";
@@ -25,21 +21,33 @@ export interface ProxyOptions {
   readonly lookup?: Lookup;
 }
 
+type ServingProxy = ReturnType<typeof createProxy>;
+
+interface ClockAndLifecycle {
+  readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
+}
+
 /** See the file's header. Made by `startProxy`. */
 export class TestProxy {
   readonly port: number;
   /** By name of their destination. */
   readonly localPorts: ReadonlyMap<string, number>;
-  readonly listener: Listener;
-  readonly upstream: Upstream;
+  readonly lifecycle: Lifecycle;
+  readonly proxy: ServingProxy;
   readonly #clock: Clock;
 
-  constructor(parts: Pick<TestProxy, "port" | "localPorts" | "listener" | "upstream">, clock: Clock) {
-    this.port = parts.port;
-    this.localPorts = parts.localPorts;
-    this.listener = parts.listener;
-    this.upstream = parts.upstream;
-    this.#clock = clock;
+  constructor(
+    port: number,
+    localPorts: ReadonlyMap<string, number>,
+    proxy: ServingProxy,
+    parts: ClockAndLifecycle,
+  ) {
+    this.port = port;
+    this.localPorts = localPorts;
+    this.proxy = proxy;
+    this.lifecycle = parts.lifecycle;
+    this.#clock = parts.clock;
   }
 
   /** An open connection to the proxy's port. */
@@ -58,8 +66,8 @@ export class TestProxy {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.listener.drain(this.#clock.now());
-    this.upstream.destroy();
+    await this.proxy.listener.drain(this.#clock.now());
+    this.proxy.upstream.destroy();
   }
 }
 
@@ -72,56 +80,32 @@ export const post = (origin: Origin, body: string, fields = "", path = "/"): str
   `POST http://${origin.authority}${path} HTTP/1.1\r\nHost: ${origin.authority}\r\n` +
   `Content-Length: ${body.length}\r\n${fields}\r\n${body}`;
 
-/** The configuration that `policy` resolves to, loopback admitted. */
+/** The configuration that `policy` resolves to: loopback admitted, and nothing added to requests unless asked for. */
 export function testConfig(policy: Omit<PolicyFile, "version"> = {}): Config {
   const allowed = ["127.0.0.0/8", "::1/128", ...(policy.acl?.allow_addresses ?? [])];
-  return resolve({ version: 1, ...policy, acl: { ...policy.acl, allow_addresses: allowed } });
+  return resolve({
+    version: 1,
+    ...policy,
+    acl: { ...policy.acl, allow_addresses: allowed },
+    telemetry: { propagate: [], ...policy.telemetry },
+  });
 }
 
 /** Serves on free loopback ports. */
 export async function startProxy(options: ProxyOptions = {}): Promise<TestProxy> {
   const config = testConfig(options.policy);
   const clock = options.clock ?? systemClock;
-  const plan = listenPlan(config);
+  const lifecycle = new Lifecycle(clock);
   const bindings = await Promise.all(
-    plan.map(async ({ role }) => ({ role, binding: await bind("127.0.0.1", 0) })),
+    listenPlan(config).map(async ({ role }) => ({ role, binding: await bind("127.0.0.1", 0) })),
   );
-  const upstream = new Upstream({
-    limits: config.limits,
-    clock,
-    resolver: new Resolver(clock, options.lookup ?? lookupBySystem),
-  });
-  const listener = new Listener({
-    limits: config.limits,
-    idleTimeoutMs: config.destinations.at(-1)!.policy.idleTimeoutMs,
-    clock,
-    send: sendVia(config, upstream, () => listener.ports()),
-  });
-  for (const { binding, role } of bindings) listener.serve(binding, role);
+  const resolver = new Resolver(clock, options.lookup ?? lookupBySystem);
+  const proxy = createProxy(config, { clock, lifecycle, bindings, resolver });
+  lifecycle.ready();
   const localPorts = new Map(
     bindings.flatMap(({ role, binding }) =>
       role.kind === "local" ? [[role.destination, binding.port] as const] : [],
     ),
   );
-  return new TestProxy({ port: bindings[0]!.binding.port, localPorts, listener, upstream }, clock);
-}
-
-function sendVia(config: Config, upstream: Upstream, ownPorts: () => ReadonlySet<number>): Send {
-  const matcher = compileMatcher(config.destinations);
-  const guard = compileAddressGuard(config.acl, config.destinations, ownPorts);
-  const sends = new Map(
-    config.destinations.map((destination) => {
-      const tls = createTlsClient(destination.name, destination.tls ?? PLAIN_TLS);
-      const send = upstream.sender({
-        address: destination.upstream,
-        tls: () => tls,
-        policy: destination.policy,
-        vet: (address, port) => admitAddress(guard, address, port, destination)?.rule ?? null,
-      });
-      const originate: Send =
-        destination.tls === null ? send : (request) => send(request.with({ scheme: "https" }));
-      return [destination, originate] as const;
-    }),
-  );
-  return (request) => sends.get(matchDestination(matcher, request.host, request.port))!(request);
+  return new TestProxy(bindings[0]!.binding.port, localPorts, proxy, { clock, lifecycle });
 }

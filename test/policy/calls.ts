@@ -41,7 +41,7 @@ export function failure(code: ErrorCode, reached?: Reached): EgressError {
 export type Step =
   | EgressResponse
   | EgressError
-  | { afterMs: number; then: EgressResponse | EgressError }
+  | { afterMs: number; outcome: EgressResponse | EgressError }
   | "silence";
 
 /** An upstream that takes a step for each attempt, the last one for all further ones, and gives up an attempt that is cancelled. */
@@ -66,7 +66,7 @@ export class ScriptedUpstream {
       if (request.cancelled.value !== undefined) return reject(request.cancelled.value);
       request.cancelled.on(reject);
       if (step === "silence") return;
-      if ("then" in step) this.#clock.after(step.afterMs, () => finish(step.then));
+      if ("afterMs" in step) this.#clock.after(step.afterMs, () => finish(step.outcome));
       else finish(step);
     });
   };

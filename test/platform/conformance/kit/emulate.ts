@@ -76,6 +76,9 @@ export async function emulate(tree: Tree = {}, options: Partial<EmulatorOptions>
     timeoutMs: 30_000,
     onLog: (line) => logs.push(line),
     ...options,
+  }).catch(async (error: unknown) => {
+    await rm(root, { recursive: true, force: true });
+    throw error;
   });
   return subject(emulator, logs, root, tmp);
 }
