@@ -5,8 +5,8 @@
  */
 import type { CallResult, Invocation, UpstreamName } from "./run.ts";
 import type { TraceHeaders } from "./upstreams/orders.ts";
-import { FAILURES } from "./upstreams/stock.ts";
 import { SERVED_PER_SECOND } from "./upstreams/search.ts";
+import { FAILURES } from "./upstreams/stock.ts";
 
 /** One call, or one burst of calls. */
 export interface Call {

@@ -13,11 +13,13 @@ import { surprises } from "./verdict.ts";
 
 async function main(): Promise<number> {
   const stage = openStage();
+  const interrupt = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupt.abort());
   try {
     progress("the function alone ...");
-    const without = await runFunction(stage, false);
+    const without = await runFunction(stage, false, interrupt.signal);
     progress("the same function with Outrider ...");
-    const governed = await runFunction(stage, true);
+    const governed = await runFunction(stage, true, interrupt.signal);
     const colour = process.stdout.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
     process.stdout.write(page(without, governed, paint(colour)));
     const problems = surprises(without, governed);

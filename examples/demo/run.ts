@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { coldStartLine } from "../../adapters/local/cold-start.ts";
 import { type Emulator, startEmulator } from "../../adapters/local/emulator.ts";
+import type { LogLine } from "../../adapters/local/logs.ts";
 import type { Stage } from "./stage.ts";
 import { startOrders } from "./upstreams/orders.ts";
 import { startPayments } from "./upstreams/payments.ts";
@@ -20,6 +21,9 @@ const LAYER = fileURLToPath(new URL("../../dist/layer/opt/", import.meta.url));
 
 /** Far more than the two seconds that an invocation takes: a busy machine must not end the demo. */
 const FUNCTION_TIMEOUT_MS = 20_000;
+
+/** Lines of the log that a failed invocation is explained with. */
+const LOG_LINES_SHOWN = 10;
 
 /** The upstreams that the function calls, and the ports that outrider.yaml names. */
 const PORTS = { payments: 7401, stock: 7402, search: 7403, orders: 7404 } as const;
@@ -72,49 +76,39 @@ export class DemoError extends Error {}
 
 /**
  * Runs the function.
+ * @param interrupt ends the run before its time
  * @throws DemoError, UpstreamError
  */
-export async function runFunction(stage: Stage, withOutrider: boolean): Promise<Run> {
+export async function runFunction(
+  stage: Stage,
+  withOutrider: boolean,
+  interrupt = new AbortController().signal,
+): Promise<Run> {
   const upstreams = await startUpstreams(stage);
-  const summaries: Record<string, unknown>[] = [];
-  const complaints: string[] = [];
+  const log: LogLine[] = [];
   const emulator = await startEmulator({
     taskRoot: FUNCTION,
     handler: "index.handler",
     functionName: "demo",
     timeoutMs: FUNCTION_TIMEOUT_MS,
-    env: {
-      ...Object.fromEntries(
-        names().map((name) => [
-          `${name.toUpperCase()}_URL`,
-          `http://${UPSTREAM_ADDRESS}:${upstreams[name].port}`,
-        ]),
-      ),
-      ...(withOutrider
-        ? {
-            AWS_LAMBDA_EXEC_WRAPPER: "/opt/outrider-wrapper",
-            OUTRIDER_CONFIG: stage.writePolicy((name) => upstreams[name as UpstreamName].port),
-          }
-        : {}),
-    },
+    onLog: (line) => void log.push(line),
     ...(withOutrider ? { optRoot: layer() } : {}),
-    onLog({ source, text }) {
-      if (source === "extension") {
-        const line = summaryIn(text);
-        if (line !== null) summaries.push(line);
-      }
-      if (source === "platform" ? /error|timeout/i.test(text) : !text.startsWith("{")) complaints.push(text);
-    },
+    env: { ...baseUrls(upstreams), ...(withOutrider ? outriderSettings(stage, upstreams) : {}) },
   });
+  const stop = () => void emulator.shutdown({ now: true });
+  interrupt.addEventListener("abort", stop);
   try {
-    const init = await emulator.init;
+    const { durationMs: initMs } = await emulator.init;
     const coldStart = coldStartLine(emulator.timeline);
-    const cold = await invoke(emulator, "A-1", upstreams, complaints);
-    const warm = await invoke(emulator, "A-2", upstreams, complaints);
+    const cold = await invoke(emulator, "A-1", upstreams, log);
+    const warm = await invoke(emulator, "A-2", upstreams, log);
     // The last summary is written at the end of the sandbox.
     await emulator.shutdown();
-    return { cold, warm, coldStart, initMs: init.durationMs, summaries };
+    return { cold, warm, coldStart, initMs, summaries: summariesIn(log) };
+  } catch (error) {
+    throw interrupt.aborted ? new DemoError("interrupted") : error;
   } finally {
+    interrupt.removeEventListener("abort", stop);
     await emulator.shutdown({ now: true });
     await Promise.all(names().map((name) => upstreams[name].close()));
   }
@@ -135,6 +129,20 @@ async function startUpstreams({ certs }: Stage): Promise<Upstreams> {
   };
 }
 
+/** All that the function is told. */
+function baseUrls(upstreams: Upstreams): Record<string, string> {
+  const url = (name: UpstreamName) => `http://${UPSTREAM_ADDRESS}:${upstreams[name].port}`;
+  return Object.fromEntries(names().map((name) => [`${name.toUpperCase()}_URL`, url(name)]));
+}
+
+/** What a function with the layer is configured with. */
+function outriderSettings(stage: Stage, upstreams: Upstreams): Record<string, string> {
+  return {
+    AWS_LAMBDA_EXEC_WRAPPER: "/opt/outrider-wrapper",
+    OUTRIDER_CONFIG: stage.writePolicy((name) => upstreams[name as UpstreamName].port),
+  };
+}
+
 function layer(): string {
   if (existsSync(LAYER)) return LAYER;
   throw new DemoError("dist/layer/opt is missing; build it with: npm run build");
@@ -144,13 +152,15 @@ async function invoke(
   emulator: Emulator,
   order: string,
   upstreams: Upstreams,
-  complaints: readonly string[],
+  log: readonly LogLine[],
 ): Promise<Invocation> {
   const { status, payload, traceId } = await emulator.invoke({ order });
-  if (status !== "success")
+  if (status !== "success") {
+    const lines = log.slice(-LOG_LINES_SHOWN).map(({ process, text }) => `  [${process}] ${text}`);
     throw new DemoError(
-      [`the function ended with ${status}: ${payload.toString()}`, ...complaints].join("\n  "),
+      [`the function ended with ${status}: ${payload.toString()}; the log ends with:`, ...lines].join("\n"),
     );
+  }
   return {
     report: JSON.parse(payload.toString()) as FunctionReport,
     traceId: /Root=1-([0-9a-f]{8})-([0-9a-f]{24})/.exec(traceId)?.slice(1).join("") ?? "",
@@ -164,9 +174,9 @@ async function invoke(
   };
 }
 
-/** The summary in a line of the extension's log, `null` when it is another line. */
-function summaryIn(text: string): Record<string, unknown> | null {
-  if (!text.startsWith("{")) return null;
-  const line = JSON.parse(text) as Record<string, unknown>;
-  return line.event === "summary" ? line : null;
+function summariesIn(log: readonly LogLine[]): Record<string, unknown>[] {
+  return log
+    .filter(({ source, text }) => source === "extension" && text.startsWith("{"))
+    .map(({ text }) => JSON.parse(text) as Record<string, unknown>)
+    .filter(({ event }) => event === "summary");
 }

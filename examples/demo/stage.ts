@@ -3,7 +3,7 @@
  *
  * On Lambda neither is needed: the function's folder is /var/task, keys in it are read-only, and upstreams have names.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,10 +33,8 @@ export function openStage(): Stage {
   const folder = mkdtempSync(join(tmpdir(), "outrider-demo-"));
   const certs = join(folder, "certs");
   cpSync(CERTIFICATES, certs, { recursive: true });
-  // Outrider refuses to trust a key that others may read, and a checkout does not keep modes.
-  for (const name of ["server.key", "client.key"]) {
-    writeFileSync(join(certs, name), readFileSync(join(CERTIFICATES, name)), { mode: 0o600, flag: "w" });
-  }
+  // Outrider refuses a key that others may read, and a checkout does not keep modes.
+  for (const name of ["server.key", "client.key"]) chmodSync(join(certs, name), 0o600);
   return {
     certs,
     writePolicy(portOf) {

@@ -7,8 +7,10 @@ import { type Call, callsOf, lookupMs } from "./calls.ts";
 import type { Run } from "./run.ts";
 
 /** Widths in characters: 24 + 2 * (1 + 37) = 100. */
+const PAGE_WIDTH = 100;
 const NAME_WIDTH = 24;
 const SIDE_WIDTH = 37;
+const NOTE_INDENT = 9;
 
 /** Colours a text, or leaves it. */
 export interface Paint {
@@ -33,10 +35,10 @@ export function page(without: Run, governed: Run, paint: Paint): string {
     ...invocationLines("cold", without, governed, paint),
     ...invocationLines("warm", without, governed, paint),
     "",
-    `${strong("without")}  ${without.coldStart}`,
-    `${strong("with")}     ${governed.coldStart}`,
-    `${strong("added")}    ${addedLine(without, governed)}`,
-    `${strong("logged")}   ${summaryLine(governed)}`,
+    ...note("without", without.coldStart),
+    ...note("with", governed.coldStart),
+    ...note("added", addedLine(without, governed)),
+    ...note("logged", summaryLine(governed)),
   ];
   return `${lines.join("\n")}\n`;
 }
@@ -67,24 +69,35 @@ function side(outcome: string, tries: string, time: string, trace: string): stri
   return `${outcome.padEnd(14)}${tries.padStart(6)}${time.padStart(8)}${trace.padStart(9)}`;
 }
 
+/** A line with a heading, broken at spaces where it is too long. */
+function note(heading: string, text: string): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1)!.length + word.length > PAGE_WIDTH - NOTE_INDENT) lines.push("");
+    lines[lines.length - 1] += `${word} `;
+  }
+  return lines.map((line, at) => (at === 0 ? heading : "").padEnd(NOTE_INDENT) + line.trimEnd());
+}
+
 function addedLine(without: Run, governed: Run): string {
   const [before, after] = [lookupMs(without.warm), lookupMs(governed.warm)];
   const init = Math.round(governed.initMs) - Math.round(without.initMs);
   return `${init} ms of cold start; ${(after - before).toFixed(2)} ms a call (median of ${governed.warm.report.lookups.length} warm ones: ${before.toFixed(2)} -> ${after.toFixed(2)} ms)`;
 }
 
-/** The fields of the last summary line that fit in one of ours. */
+/** What the log's summary line of the warm invocation is shown of here. */
+const SHOWN_FIELDS = [
+  "calls",
+  "failed",
+  "attempts",
+  "retries",
+  "connects",
+  "handshakes",
+  "reused_ratio",
+  "blocked_ms",
+];
+
 function summaryLine({ summaries }: Run): string {
-  const last = summaries.at(-1) ?? {};
-  const shown = [
-    "calls",
-    "failed",
-    "attempts",
-    "retries",
-    "connects",
-    "handshakes",
-    "reused_ratio",
-    "blocked_ms",
-  ];
-  return JSON.stringify(Object.fromEntries(shown.map((name) => [name, last[name]])));
+  const line = summaries.at(-1) ?? {};
+  return SHOWN_FIELDS.map((name) => `${name}=${line[name]}`).join(" ");
 }

@@ -38,9 +38,7 @@ function summarySurprises({ cold, warm, summaries }: Run): string[] {
     const told = { calls, failed, attempts };
     return JSON.stringify(told) === JSON.stringify(expected)
       ? []
-      : [
-          `summary ${at + 1} of Outrider says ${JSON.stringify(told)}; seen were ${JSON.stringify(expected)}`,
-        ];
+      : [`summary ${at + 1} of Outrider says ${JSON.stringify(told)}; seen were ${JSON.stringify(expected)}`];
   });
 }
 

@@ -54,14 +54,25 @@ export function parseAuthority(
 
 /** The target of a request that came to a listener of `role`. */
 export function targetOf(head: RequestHead, role: ListenerRole): Target | EgressError {
+  const target = role.kind === "local" ? localTarget(head, role) : proxyTarget(head);
+  if (target instanceof EgressError) return target;
   // RFC 9112 §3.2: HTTP/1.1 without Host is refused, and so is a Host that is no authority.
-  if (head.host === null) {
-    if (head.minor === 1) return refuse("no Host");
-  } else if (head.host !== "") {
-    const named = parseAuthority(head.host, 80);
-    if (named instanceof EgressError) return named;
-  }
-  if (role.kind === "local") return localTarget(head, role);
+  if (head.host === null) return head.minor === 1 ? refuse("no Host") : target;
+  if (head.host === "" || namedIn(head.target, head.host)) return target;
+  const named = parseAuthority(head.host, 80);
+  return named instanceof EgressError ? named : target;
+}
+
+/** Whether the authority of an absolute target is `host` to the letter, so that it has been checked with it. Nearly always. */
+function namedIn(target: string, host: string): boolean {
+  return (
+    target.startsWith(host, "http://".length) &&
+    target[host.length + "http://".length] === "/" &&
+    target.startsWith("http:")
+  );
+}
+
+function proxyTarget(head: RequestHead): Target | EgressError {
   if (head.method === "CONNECT") return connectTarget(head);
   const match = ABSOLUTE.exec(head.target);
   if (match === null) {

@@ -106,3 +106,24 @@ export function fieldPairs(fields: FieldLines): [string, string][] {
   }
   return pairs;
 }
+
+/**
+ * A test for the presence of `names` (lower case, at most 31): the bits of the result stand for the names in their order. One walk
+ * for all of them, for stages that ask about fields which most calls do not have.
+ */
+export function fieldFinder(names: readonly string[]): (fields: FieldLines) => number {
+  const byLength: { name: string; bit: number }[][] = [];
+  names.forEach((name, index) => void (byLength[name.length] ??= []).push({ name, bit: 1 << index }));
+  return (fields) => {
+    let found = 0;
+    for (let at = 0; at < fields.length; ) {
+      const colon = fields.indexOf(":", at);
+      const candidates = byLength[colon - at];
+      if (candidates !== undefined) {
+        for (const { name, bit } of candidates) if (nameAt(fields, at, name)) found |= bit;
+      }
+      at = fields.indexOf("\r\n", colon) + 2;
+    }
+    return found;
+  };
+}

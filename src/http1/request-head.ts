@@ -47,19 +47,23 @@ const METHODS: ReadonlySet<string> = new Set(
  * character but tab. No obs-fold can match, because a line must begin with a token; no bare CR or LF, because neither is in any class.
  */
 const REQUEST_HEAD =
-  /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21\x22\x24-\x7e]+) HTTP\/1\.([01])\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+  /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21\x22\x24-\x7e]+ HTTP\/1\.[01]\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+
+const ONE = 49;
 
 /** `head` runs from the first byte of the request line to the end of the last field line, its CRLF included, as latin1. */
 export function parseRequestHead(head: string, limits: HeadLimits): RequestHead | EgressError {
-  const match = REQUEST_HEAD.exec(head);
-  if (match === null) return refusal(head);
-  const method = match[1]!;
-  const target = match[2]!;
+  // Tested, not matched: the parts are between the first two blanks, and an array of them would cost 100 ns.
+  if (!REQUEST_HEAD.test(head)) return refusal(head);
+  const targetAt = head.indexOf(" ") + 1;
+  const targetEnd = head.indexOf(" ", targetAt);
+  const method = head.slice(0, targetAt - 1);
+  const target = head.slice(targetAt, targetEnd);
   if (!METHODS.has(method)) return new EgressError("BAD_REQUEST", "unknown method");
   if (target.length > limits.targetBytesMax)
     return new EgressError("TARGET_TOO_LONG", `target of ${target.length} bytes`);
-  const minor = match[3] === "1" ? 1 : 0;
-  const linesAt = method.length + target.length + 12;
+  const minor = head.charCodeAt(targetEnd + " HTTP/1.".length) === ONE ? 1 : 0;
+  const linesAt = targetEnd + " HTTP/1.1\r\n".length;
   const hop = scanFields(head, linesAt, head.length, limits.headerCountMax);
   if ("why" in hop) return problem(hop);
   // RFC 9112 §6.1: an HTTP/1.0 message with Transfer-Encoding has faulty framing.

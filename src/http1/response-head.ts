@@ -26,7 +26,11 @@ export interface ResponseHead {
 
 /** RFC 9112 §4 wants a space before an empty reason; without it the line is still unambiguous, and servers leave it out. */
 const RESPONSE_HEAD =
-  /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+  /^HTTP\/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+
+const MINOR_AT = "HTTP/1.".length;
+const STATUS_AT = "HTTP/1.1 ".length;
+const ONE = 49;
 
 const invalid = (why: string): EgressError => new EgressError("UPSTREAM_INVALID", why);
 
@@ -36,11 +40,12 @@ export function parseResponseHead(
   method: string,
   limits: HeadLimits,
 ): ResponseHead | EgressError {
-  const match = RESPONSE_HEAD.exec(head);
-  if (match === null) return invalid("malformed response head");
-  const status = Number(match[2]);
-  const minor = match[1] === "1" ? 1 : 0;
-  const hop = scanFields(head, head.indexOf("\r\n") + 2, head.length, limits.headerCountMax);
+  if (!RESPONSE_HEAD.test(head)) return invalid("malformed response head");
+  // Every part but the reason has its fixed place.
+  const status = Number(head.slice(STATUS_AT, STATUS_AT + 3));
+  const minor = head.charCodeAt(MINOR_AT) === ONE ? 1 : 0;
+  const lineEnd = head.indexOf("\r\n");
+  const hop = scanFields(head, lineEnd + 2, head.length, limits.headerCountMax);
   if ("why" in hop) return invalid(hop.why);
   if (hop.chunked && minor === 0) return invalid("Transfer-Encoding in HTTP/1.0");
   if (hop.host !== null) hop.fields += `Host: ${hop.host}\r\n`;
@@ -50,7 +55,7 @@ export function parseResponseHead(
     bodiless || tunnel ? "none" : hop.chunked ? "chunked" : hop.contentLength >= 0 ? "length" : "close";
   return {
     status,
-    reason: match[3] ?? "",
+    reason: head.slice(STATUS_AT + 4, lineEnd),
     fields: hop.fields,
     framing,
     // RFC 9110 §8.6: no Content-Length in 1xx and 204.

@@ -7,8 +7,9 @@
 import type { Clock } from "../clock.ts";
 import type { RoutePolicy } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
-import type { FieldLines, Policy } from "../exchange.ts";
-import { fieldValue } from "../http1/fields.ts";
+import type { EgressRequest, FieldLines, Policy } from "../exchange.ts";
+import { fieldFinder, fieldValue } from "../http1/fields.ts";
+import { DeadlineWatch, type Watched } from "./deadline-watch.ts";
 
 /** What this stage reads of a route's policy. */
 export type DeadlineOptions = Pick<RoutePolicy, "timeoutMs" | "deadlineReserveMs" | "deadlineHeaders">;
@@ -71,24 +72,50 @@ export function deadlineOf(
  * @param workDeadlineMs the running invocation's deadline, `Clock.now()` milliseconds; `Infinity` when there is none
  */
 export function deadline(options: DeadlineOptions, clock: Clock, workDeadlineMs: () => number): Policy {
+  const watch = new DeadlineWatch(clock);
+  const bounded = boundedBy(options);
   return (next) => (request) => {
     const nowMs = clock.now();
     const workMs = workDeadlineMs();
-    const deadlineMs = Math.min(request.deadlineMs, deadlineOf(options, request.fields, nowMs, workMs));
+    const deadlineMs = Math.min(request.deadlineMs, bounded(request.fields, nowMs, workMs));
     if (deadlineMs === Number.POSITIVE_INFINITY) return next(request);
-    const leftMs = deadlineMs - nowMs;
-    const exceeded = () => {
-      const bound = boundBy(options, deadlineMs, nowMs, workMs);
-      return new EgressError(
-        "DEADLINE_EXCEEDED",
-        `${request.host}:${request.port} had ${Math.round(leftMs)} ms: ${bound}`,
-      );
+    if (deadlineMs <= nowMs) return Promise.reject(exceeded(options, request, nowMs, deadlineMs, workMs));
+    const call: Watched = {
+      deadlineMs,
+      expired: () => {
+        // Word of an invocation may come after its first call, which was then bounded by the invocation before; and a call may
+        // outlive its invocation. In both cases the invocation that runs now is the one that bounds it.
+        const laterMs = Math.min(request.deadlineMs, bounded(request.fields, nowMs, workDeadlineMs()));
+        call.deadlineMs = laterMs;
+        if (laterMs > clock.now()) return true;
+        request.cancelled.fire(exceeded(options, request, nowMs, deadlineMs, workMs));
+        return false;
+      },
     };
-    if (leftMs <= 0) return Promise.reject(exceeded());
-    const timer = clock.after(leftMs, () => request.cancelled.fire(exceeded()));
-    request.settled.on(() => timer.cancel());
+    watch.watch(call, nowMs);
+    request.settled.on(() => watch.forget(call));
     return next(request.with({ deadlineMs }));
   };
+}
+
+/** `deadlineOf` for one route: looks for all of the caller's headers at once, since most calls have none. */
+function boundedBy(options: DeadlineOptions): (fields: FieldLines, nowMs: number, workMs: number) => number {
+  const find = fieldFinder(options.deadlineHeaders.map(({ name }) => name));
+  const withoutHeaders = { ...options, deadlineHeaders: [] };
+  return (fields, nowMs, workMs) =>
+    deadlineOf(find(fields) === 0 ? withoutHeaders : options, fields, nowMs, workMs);
+}
+
+function exceeded(
+  options: DeadlineOptions,
+  request: EgressRequest,
+  nowMs: number,
+  deadlineMs: number,
+  workMs: number,
+): EgressError {
+  const bound = boundBy(options, deadlineMs, nowMs, workMs);
+  const hadMs = Math.round(deadlineMs - nowMs);
+  return new EgressError("DEADLINE_EXCEEDED", `${request.host}:${request.port} had ${hadMs} ms: ${bound}`);
 }
 
 /** Which of the bounds was the smallest, for the log. */

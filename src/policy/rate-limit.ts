@@ -14,6 +14,9 @@ import { WaitQueue } from "./wait-queue.ts";
 /** Calls that may wait for a token, per route. Overflow: refused like a call that would wait past its deadline. */
 const QUEUE_MAX = 1000;
 
+/** How late a timer may fire without slowing the flow, seconds. */
+const TIMER_LATE_S_MAX = 0.01;
+
 const STAGE = "rate limit";
 
 /** The stage. One bucket for all calls of the route that it is composed into. */
@@ -21,15 +24,20 @@ export function rateLimit(options: RateLimitOptions, clock: Clock): Policy {
   const bucket = newTokenBucket(options, clock);
   const queue = new WaitQueue(QUEUE_MAX);
   const quota = quotaField(options);
+  // While calls wait, a token that flowed in before a late timer fired is not lost for want of room.
+  const whileWaiting = {
+    ...options,
+    burst: options.burst + Math.max(1, options.perSecond * TIMER_LATE_S_MAX),
+  };
   let armed = false;
 
   function arm(): void {
     if (armed) return;
     armed = true;
     // At least a millisecond: a token that is almost there must not be asked for in a loop.
-    clock.after(Math.max(1, Math.ceil(untilTokensMs(bucket, options, 1))), () => {
+    clock.after(Math.max(1, Math.ceil(untilTokensMs(bucket, whileWaiting, 1, clock))), () => {
       armed = false;
-      while (queue.length > 0 && takeToken(bucket, options, clock)) queue.admitNext();
+      while (queue.length > 0 && takeToken(bucket, whileWaiting, clock)) queue.admitNext();
       if (queue.length > 0) arm();
     });
   }
@@ -38,7 +46,7 @@ export function rateLimit(options: RateLimitOptions, clock: Clock): Policy {
     request.trail.push({ kind: "limited", stage: STAGE, limit: options.perSecond });
     const error = new EgressError(
       "RATE_LIMITED",
-      `${options.perSecond}/s (burst ${options.burst}) used up, next token in ${Math.ceil(waitMs)} ms`,
+      `${options.perSecond}/s (burst ${options.burst}) used up, a token for this call in ${Math.ceil(waitMs)} ms`,
     );
     error.replyFields = limitFields(quota, waitMs);
     return Promise.reject(error);
@@ -46,7 +54,7 @@ export function rateLimit(options: RateLimitOptions, clock: Clock): Policy {
 
   return (next) => (request) => {
     if (queue.length === 0 && takeToken(bucket, options, clock)) return next(request);
-    const waitMs = untilTokensMs(bucket, options, queue.length + 1);
+    const waitMs = untilTokensMs(bucket, whileWaiting, queue.length + 1, clock);
     const fits = waitMs < request.deadlineMs - clock.now();
     if (options.overflow === "reject" || queue.full || !fits) return refuse(request, waitMs);
     const turn = queue.turn(request, STAGE, clock);

@@ -17,12 +17,14 @@ const BASIC_DATE = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
 
 /** The names of the headers that are signed, lower case, as `;a;b;`; "" for a request without a signature. */
 export function signedHeaders(fields: FieldLines, path: string): string {
+  // Both forms have this word; nearly all requests have neither.
+  if (!fields.includes("SignedHeaders=") && !path.includes("SignedHeaders=")) return "";
   const authorization = fieldValue(fields, "authorization");
   if (authorization !== undefined) {
     const listed = AUTHORIZATION.exec(authorization);
     if (listed !== null) return `;${listed[1]!.toLowerCase()};`;
   }
-  const presigned = path.includes("X-Amz-SignedHeaders=") ? QUERY_SIGNED_HEADERS.exec(path) : null;
+  const presigned = QUERY_SIGNED_HEADERS.exec(path);
   return presigned === null ? "" : `;${presigned[1]!.replaceAll(/%3b/gi, ";").toLowerCase()};`;
 }
 

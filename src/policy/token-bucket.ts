@@ -36,8 +36,9 @@ export function takeToken(bucket: TokenBucket, flow: Flow, clock: Clock): boolea
   return true;
 }
 
-/** Milliseconds until `count` tokens more than those taken have flowed in, by the state of the last `takeToken`. */
-export function untilTokensMs(bucket: TokenBucket, flow: Flow, count: number): number {
+/** Milliseconds until there will be `count` tokens, if none is taken before. */
+export function untilTokensMs(bucket: TokenBucket, flow: Flow, count: number, clock: Clock): number {
+  refill(bucket, flow, clock);
   return Math.max(0, ((count - bucket.tokens) / flow.perSecond) * 1000);
 }
 

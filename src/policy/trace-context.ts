@@ -6,11 +6,11 @@
  */
 import type { RoutePolicy } from "../config/types.ts";
 import type { EgressRequest, FieldLines, Policy } from "../exchange.ts";
-import { fieldValue, fieldValues, withField, withoutField } from "../http1/fields.ts";
+import { fieldValue, fieldValues, nameAt, withField, withoutField } from "../http1/fields.ts";
 import type { RandomSource } from "./random.ts";
 import { isSigned, signedHeaders } from "./signature.ts";
 import { formatTraceparent, parseTraceparent, RANDOM_TRACE_ID, SAMPLED } from "./traceparent.ts";
-import { formatXray, parseXray, withParent } from "./xray.ts";
+import { formatXray, type ParentSlot, parentSlot, parseXray } from "./xray.ts";
 
 /** Formats to write, of a route's policy. */
 export type TraceFormats = RoutePolicy["propagate"];
@@ -25,8 +25,8 @@ export interface TraceOrigin {
 
 /** The trace of an invocation. */
 export interface InvocationTrace extends TraceOrigin {
-  /** Its X-Amzn-Trace-Id value, whose Lineage and unknown fields go on; "" for an invocation that came with a `traceparent`. */
-  readonly xray: string;
+  /** Its X-Amzn-Trace-Id value, whose Lineage and unknown fields go on; `null` for an invocation that came with a `traceparent`. */
+  readonly xray: ParentSlot | null;
 }
 
 /** Longest trace value of an invocation that is continued, characters. Overflow: it is ignored. */
@@ -68,9 +68,9 @@ export function invocationTrace(text: string): InvocationTrace | null {
   // It comes from the platform, not in a head whose characters have been checked.
   if (text.length > INVOCATION_TRACE_LENGTH_MAX || !/^[\x20-\x7e]+$/.test(text)) return null;
   const parent = parseTraceparent(text);
-  if (parent !== null) return { traceId: parent.traceId, flags: parent.flags, xray: "" };
+  if (parent !== null) return { traceId: parent.traceId, flags: parent.flags, xray: null };
   const origin = xrayOrigin(text);
-  return origin && { ...origin, xray: text };
+  return origin && { ...origin, xray: parentSlot(text, origin.traceId) };
 }
 
 /** An undecided trace counts as sampled: this proxy notes every call, which is what the flag says. */
@@ -90,10 +90,11 @@ export function withSpan(
   invocation: InvocationTrace | null,
   newTraceId: () => string,
 ): { readonly traceId: string; readonly fields: FieldLines } {
-  const parents = fieldValues(fields, "traceparent");
+  const carried = carriesTrace(fields);
+  const parents = carried ? fieldValues(fields, "traceparent") : [];
   // Two of them are as invalid as a malformed one (§4.3).
   const parent = parents.length === 1 ? parseTraceparent(parents[0]!) : null;
-  const xray = fieldValue(fields, "x-amzn-trace-id");
+  const xray = carried ? fieldValue(fields, "x-amzn-trace-id") : undefined;
   const origin: TraceOrigin = parent ??
     (xray === undefined ? null : xrayOrigin(xray)) ??
     invocation ?? { traceId: newTraceId(), flags: SAMPLED | RANDOM_TRACE_ID };
@@ -101,15 +102,32 @@ export function withSpan(
   let out = fields;
   if (formats.includes("tracecontext") && !isSigned(signed, "traceparent")) {
     // A tracestate whose traceparent is missing or invalid belongs to no trace any more (§3.3).
-    if (parent === null && !isSigned(signed, "tracestate")) out = withoutField(out, "tracestate");
-    out = withField(out, "traceparent", formatTraceparent(origin.traceId, spanId, origin.flags));
+    if (carried && parent === null && !isSigned(signed, "tracestate")) out = withoutField(out, "tracestate");
+    const value = formatTraceparent(origin.traceId, spanId, origin.flags);
+    out = carried ? withField(out, "traceparent", value) : `${out}traceparent: ${value}\r\n`;
   }
   if (formats.includes("xray") && !isSigned(signed, "x-amzn-trace-id")) {
-    const base = xray ?? invocation?.xray ?? "";
-    const sampled = (origin.flags & SAMPLED) !== 0;
+    const slot = xray === undefined ? (invocation?.xray ?? null) : parentSlot(xray, origin.traceId);
     const value =
-      base === "" ? formatXray(origin.traceId, spanId, sampled) : withParent(base, spanId, origin.traceId);
-    out = withField(out, "x-amzn-trace-id", value);
+      slot === null
+        ? formatXray(origin.traceId, spanId, (origin.flags & SAMPLED) !== 0)
+        : slot.before + spanId + slot.after;
+    out = carried ? withField(out, "x-amzn-trace-id", value) : `${out}x-amzn-trace-id: ${value}\r\n`;
   }
   return { traceId: origin.traceId, fields: out };
+}
+
+const LOWER_CASE = 0x20;
+const T = 116;
+const X = 120;
+
+/** Whether any field of a trace is there. One walk that looks at first letters: most calls have none, and this is every call's way. */
+function carriesTrace(fields: FieldLines): boolean {
+  for (let at = 0; at < fields.length; at = fields.indexOf("\r\n", at) + 2) {
+    const initial = fields.charCodeAt(at) | LOWER_CASE;
+    if (initial === T && (nameAt(fields, at, "traceparent:") || nameAt(fields, at, "tracestate:")))
+      return true;
+    if (initial === X && nameAt(fields, at, "x-amzn-trace-id:")) return true;
+  }
+  return false;
 }

@@ -32,16 +32,28 @@ export function formatXray(traceId: string, spanId: string, sampled: boolean): s
   return `${formatRoot(traceId)};Parent=${spanId};Sampled=${sampled ? 1 : 0}`;
 }
 
+/** A value cut open where its Parent stands: `before`, a span id and `after` make a value again. */
+export interface ParentSlot {
+  readonly before: string;
+  readonly after: string;
+}
+
 /**
- * `value` with `spanId` as its Parent; everything else keeps its text and place. A value without a valid Root gets `traceId` as one,
- * since a parent means nothing without it.
+ * Cuts `value` open at its Parent; everything else keeps its text and place. A value without a Parent gets one behind its Root, one
+ * without a valid Root gets `traceId` as Root, since a parent means nothing without it.
  */
-export function withParent(value: string, spanId: string, traceId: string): string {
+export function parentSlot(value: string, traceId: string): ParentSlot {
   const rooted = ROOT.test(value)
     ? value
     : `${formatRoot(traceId)};${value.replace(ANY_ROOT, "").replace(/^;/, "")}`;
-  if (PARENT.test(rooted)) return rooted.replace(PARENT, `$1${spanId}`);
-  return rooted.replace(ANY_ROOT, `$&;Parent=${spanId}`);
+  const parent = PARENT.exec(rooted);
+  if (parent !== null) {
+    const before = rooted.slice(0, parent.index) + parent[1]!;
+    return { before, after: rooted.slice(parent.index + parent[0].length) };
+  }
+  const root = ANY_ROOT.exec(rooted)!;
+  const end = root.index + root[0].length;
+  return { before: `${rooted.slice(0, end)};Parent=`, after: rooted.slice(end) };
 }
 
 function formatRoot(traceId: string): string {

@@ -68,8 +68,9 @@ export function matchDestination(matcher: Matcher, host: string, port: number): 
 }
 
 function bySuffix(matcher: Matcher, name: string, port: number): Destination | undefined {
-  // An address has no parent domain: `*.0.0.1` does not match 127.0.0.1.
-  if (isIP(name) !== 0) return undefined;
+  // An address has no parent domain: `*.0.0.1` does not match 127.0.0.1. Those with dots end in a digit, names rarely do.
+  const last = name.charCodeAt(name.length - 1);
+  if (last >= 48 && last <= 57 && isIP(name) !== 0) return undefined;
   for (let dot = name.indexOf(".", 1); dot > 0; dot = name.indexOf(".", dot + 1)) {
     const found = withPort(matcher.suffixes.get(name.slice(dot)), port);
     if (found !== undefined) return found;

@@ -21,7 +21,16 @@ export interface Comparison {
 }
 
 /** Differences that are right, by the bytes that cause them, and why. */
-const ALLOWED: readonly { readonly why: string; readonly applies: (stream: string) => boolean }[] = [];
+const ALLOWED: readonly { readonly why: string; readonly applies: (stream: string) => boolean }[] = [
+  {
+    why: "Node obeys a Connection field in a trailer section; RFC 9110 §6.5.1 forbids it there, and we drop it",
+    applies: (stream) => /\r\n0+(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*?Connection:[^\r\n]*close/i.test(stream),
+  },
+  {
+    why: "Node lets HTTP/1.0 upgrade and stops reading HTTP; RFC 9110 §7.8 has the field ignored there, and so do we",
+    applies: (stream) => /^[^\r\n]* HTTP\/1\.0\r\n/m.test(stream) && /\r\nUpgrade:/i.test(stream),
+  },
+];
 
 const nodeRequests = new NodeRequests();
 

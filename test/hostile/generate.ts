@@ -94,7 +94,7 @@ const ODD_LENGTHS = [
   "99999999999999999999",
   "½",
 ];
-const CODINGS = ["chunked", "chunked", "Chunked", "CHUNKED", "chunked "];
+const CODINGS = ["chunked", "chunked", "Chunked", "CHUNKED", "chunked ", "\tchunked"];
 const ODD_CODINGS = [
   "gzip, chunked",
   "chunked, gzip",

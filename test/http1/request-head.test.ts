@@ -125,6 +125,7 @@ describe("framing:", () => {
     ["Transfer-Encoding: \xa0chunked\r\n", "BAD_REQUEST"],
     ["Transfer-Encoding: chunked\xa0\r\n", "BAD_REQUEST"],
     ["Transfer-Encoding: \x0bchunked\r\n", "BAD_REQUEST"],
+    ["Transfer-Encoding: chunked\t\r\n", "BAD_REQUEST"],
     ["Transfer-Encoding: \r\n", "BAD_REQUEST"],
     ["Transfer-Encoding: identity\r\n", "BAD_REQUEST"],
     ["Transfer-Encoding:\r\n chunked\r\n", "BAD_REQUEST"],

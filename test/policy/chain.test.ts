@@ -124,6 +124,16 @@ describe("the running invocation", () => {
     );
   });
 
+  test.each([0, 100])("ends a call at its deadline, with a reserve of %i ms", async (deadlineReserveMs) => {
+    const { clock, lifecycle, send } = chain({ deadlineReserveMs }, "silence");
+    lifecycle.workStarted("a", clock.wall() + 3000, "");
+    const sent = watch(send(call()));
+    await clock.advance(2999 - deadlineReserveMs);
+    expect(sent.pending).toBe(true);
+    await clock.advance(1);
+    expect(sent.error?.code).toBe("DEADLINE_EXCEEDED");
+  });
+
   test("does not bound a call that comes after it: the word of the next one may be late", async () => {
     const { clock, lifecycle, upstream, send } = chain({}, answer());
     lifecycle.workStarted("a", clock.wall() + 3000, "");

@@ -144,7 +144,7 @@ describe("the deadline stage", () => {
     expect(request.cancelled.value?.code).toBe("DEADLINE_EXCEEDED");
   });
 
-  test("disarms the timer when the call is over", async () => {
+  test("does nothing to a call that was over before its deadline", async () => {
     const clock = new VirtualClock();
     const request = call();
     await deadline(options({ timeoutMs: 500 }), clock, unbounded)(new ScriptedUpstream(clock, answer()).send)(
@@ -152,8 +152,39 @@ describe("the deadline stage", () => {
     );
     expect(clock.untilNext()).toBe(500);
     settle(request);
-    expect(clock.untilNext()).toBeNull();
     await clock.advance(1000);
     expect(request.cancelled.value).toBeUndefined();
+    expect(clock.untilNext()).toBeNull();
+  });
+
+  test("one timer serves many calls, each of which ends at its own deadline", async () => {
+    const clock = new VirtualClock();
+    const send = deadline(options(), clock, unbounded)(new ScriptedUpstream(clock, "silence").send);
+    const requests = ["900", "300", "600", "300"].map((ms) =>
+      call({ fields: `x-envoy-expected-rq-timeout-ms: ${ms}\r\n` }),
+    );
+    for (const request of requests) watch(send(request));
+    const ended: number[] = [];
+    for (const request of requests) request.cancelled.on(() => ended.push(clock.now()));
+    await clock.advance(1000);
+    expect(ended).toEqual([300, 300, 600, 900]);
+  });
+
+  test("a call that began before word of its invocation is bounded by that invocation, not by the one before", async () => {
+    const clock = new VirtualClock();
+    let workDeadlineMs = 500;
+    const request = call();
+    const send = deadline(
+      options(),
+      clock,
+      () => workDeadlineMs,
+    )(new ScriptedUpstream(clock, "silence").send);
+    watch(send(request));
+    await clock.advance(100);
+    workDeadlineMs = 3000;
+    await clock.advance(2899);
+    expect(request.cancelled.value).toBeUndefined();
+    await clock.advance(1);
+    expect(request.cancelled.value?.code).toBe("DEADLINE_EXCEEDED");
   });
 });

@@ -18,7 +18,7 @@ describe("a rate limit that rejects", () => {
     const request = call();
     await expect(send(request)).rejects.toMatchObject({
       code: "RATE_LIMITED",
-      message: "0.5/s (burst 2) used up, next token in 2000 ms",
+      message: "0.5/s (burst 2) used up, a token for this call in 2000 ms",
       replyFields:
         'Retry-After: 2\r\nRateLimit-Policy: "outrider";q=2;w=4\r\nRateLimit: "outrider";r=0;t=2\r\n',
     });
@@ -78,9 +78,13 @@ describe("a rate limit that lets calls wait", () => {
     const justInTime = watch(send(call().with({ deadlineMs: 201 })));
     await clock.advance(0);
     expect(late.error?.code).toBe("RATE_LIMITED");
-    await clock.advance(200);
+    await clock.advance(90);
+    const later = watch(send(call().with({ deadlineMs: 301 })));
+    await clock.advance(110);
     expect(justInTime.value?.status).toBe(200);
-    expect(upstream.requests).toHaveLength(4);
+    await clock.advance(100);
+    expect(later.value?.status).toBe(200);
+    expect(upstream.requests).toHaveLength(5);
   });
 
   test("a cancelled call leaves the line at once, and those behind it move up", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatXray, parseXray, withParent } from "../../src/policy/xray.ts";
+import { formatXray, parentSlot, parseXray } from "../../src/policy/xray.ts";
 
 const TRACE = "5759e988bd862e3fe1be46a994272793";
 const ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793";
@@ -78,6 +78,7 @@ describe("another parent", () => {
       `Root=1-ffffffff-${"f".repeat(24)};Lineage=a:1;Parent=${SPAN}`,
     ],
   ])("%s", (_, value, expected) => {
-    expect(withParent(value, SPAN, other)).toBe(expected);
+    const { before, after } = parentSlot(value, other);
+    expect(before + SPAN + after).toBe(expected);
   });
 });

@@ -17,7 +17,8 @@ export const handler = async ({ order }) => {
   report.search = { calls: await Promise.all(searches.map(call)), ms: performance.now() - startedMs };
   // Fifty calls one after another, to see what one of them takes.
   report.lookups = [];
-  for (let at = 0; at < 50; at++) report.lookups.push(await call(`${ORDERS_URL}/orders/${order}/lines/${at}`));
+  for (let at = 0; at < 50; at++)
+    report.lookups.push(await call(`${ORDERS_URL}/orders/${order}/lines/${at}`));
   return report;
 };
 
