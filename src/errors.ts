@@ -47,6 +47,13 @@ export const ERROR_CODES = facts({
     stage: "capture",
     meaning: "The request does not say clearly where it wants to go.",
   },
+  MISDIRECTED: {
+    status: 421,
+    blame: "client",
+    reached: "final",
+    stage: "capture",
+    meaning: "The request inside a tunnel names another host than the tunnel.",
+  },
   HEAD_TIMEOUT: {
     status: 408,
     blame: "client",

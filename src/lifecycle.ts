@@ -62,6 +62,8 @@ export class Lifecycle {
     const now = this.#clock.now();
     const wall = this.#clock.wall();
     const idleMs = Math.max(0, now - this.#idleSince.now, wall - this.#idleSince.wall);
+    // A host that is not told when work is over (an extension learns only of the next) counts from its beginning.
+    this.#idleSince = { now, wall };
     this.#sequence += 1;
     this.phase = "busy";
     this.work = {

@@ -49,7 +49,7 @@ export function createProxy(config: Config, { clock, lifecycle, bindings, resolv
   const telemetry = createTelemetry(config.telemetry, { clock, lifecycle, version: config.version });
 
   // One chain per destination and route, first written outermost.
-  const send = createRouter(destinations, acl, (destination, route, policy) => ({
+  const { send, admits } = createRouter(destinations, acl, (destination, route, policy) => ({
     outside: telemetry.observe(destination.name, route === null ? "" : route.match.path),
     inside: policyChain(policy, { clock, lifecycle }),
     send: upstream.sender({
@@ -66,6 +66,7 @@ export function createProxy(config: Config, { clock, lifecycle, bindings, resolv
     idleTimeoutMs: destinations.at(-1)!.policy.idleTimeoutMs,
     clock,
     send,
+    admits,
   });
 
   // A thaw: idle connections slept as long as the sandbox did. The end: calls in flight first, then their connections.

@@ -30,6 +30,8 @@ export class ApiClient {
   readonly #port: number;
   readonly #authority: string;
   #socket: Socket | null = null;
+  /** The call under way. */
+  #pending: AnswerParser | null = null;
 
   /** @param authority `host:port`, as `AWS_LAMBDA_RUNTIME_API` has it */
   constructor(authority: string) {
@@ -52,26 +54,38 @@ export class ApiClient {
     };
     const framing =
       method === "GET" ? ({ kind: "none" } as const) : ({ kind: "length", bytes: payload.length } as const);
-    const socket = (this.#socket ??= connect({ host: this.#host, port: this.#port, noDelay: true }));
+    const socket = (this.#socket ??= this.#connect());
     return new Promise((resolve, reject) => {
       const parser = new AnswerParser(method, (outcome) => {
-        socket.removeAllListeners();
-        // Between two calls an error only means that the next one dials again.
-        socket.on("error", () => {});
-        socket.on("close", () => void (this.#socket = null));
-        if ("error" in outcome || !outcome.keepAlive) {
-          this.#socket = null;
-          socket.destroy();
-        }
+        this.#pending = null;
+        if ("error" in outcome || !outcome.keepAlive) this.#forget(socket);
         if ("error" in outcome) reject(outcome.error);
         else resolve(outcome.answer);
       });
-      socket.removeAllListeners();
-      socket.on("data", (chunk) => parser.feed(chunk));
-      socket.on("error", (error) => parser.fail(error));
-      socket.on("close", () => parser.fail(new Error("the API closed the connection")));
+      this.#pending = parser;
       socket.write(writeRequestHead(line, fields, framing) + payload, "latin1");
     });
+  }
+
+  /** Between two calls the end of a connection only means that the next one dials again. */
+  #connect(): Socket {
+    const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
+    const lost = (error: Error): void => {
+      if (this.#socket !== socket) return;
+      const pending = this.#pending;
+      this.#forget(socket);
+      pending?.fail(error);
+    };
+    socket.on("data", (chunk) => this.#pending?.feed(chunk));
+    socket.on("error", lost);
+    socket.on("end", () => lost(new Error("the API closed the connection")));
+    socket.on("close", () => lost(new Error("the API closed the connection")));
+    return socket;
+  }
+
+  #forget(socket: Socket): void {
+    if (this.#socket === socket) this.#socket = null;
+    socket.destroy();
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { FieldLines } from "../../src/exchange.ts";
 import { fieldValue } from "../../src/http1/fields.ts";
-import { ApiClient } from "./api.ts";
+import { type ApiAnswer, ApiClient } from "./api.ts";
 
 /** What Lambda tells an extension. */
 export type HostEvent =
@@ -47,7 +47,7 @@ export class LambdaHost {
     this.#identifier = fieldValue(answer.fields, IDENTIFIER) ?? "";
     if (answer.status !== 200 || this.#identifier === "") {
       throw new HostError(
-        `Extensions API refused to register ${name}: ${answer.status} ${answer.text.slice(0, 200)}`,
+        `the Extensions API refused to register ${name}: ${said(answer)}; the extension's file in /opt/extensions has to have that name`,
       );
     }
   }
@@ -59,9 +59,7 @@ export class LambdaHost {
   async next(): Promise<HostEvent> {
     const answer = await this.#call("GET", "/event/next", this.#identity(), "");
     if (answer.status !== 200) {
-      throw new HostError(
-        `Extensions API refused the next event: ${answer.status} ${answer.text.slice(0, 200)}`,
-      );
+      throw new HostError(`the Extensions API refused the next event: ${said(answer)}`);
     }
     return readEvent(answer.text);
   }
@@ -87,6 +85,11 @@ export class LambdaHost {
       );
     }
   }
+}
+
+/** Status and body of a refusal on one line. */
+function said({ status, text }: ApiAnswer): string {
+  return `${status} ${text.slice(0, 200).replace(/\s+/g, " ")}`.trim();
 }
 
 /** The event in the body of an answer. Unknown fields are ignored; the docs and the wire differ in the case of reasons. */

@@ -78,6 +78,8 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
     lifecycle.ready();
     // The first wait is also the word that init is done; the idle tier loads inside it.
     let event = host.next();
+    // Should it fail before it is waited for below, that is no unhandled rejection.
+    event.catch(() => {});
     await telemetry.start();
     if (telemetry.problem !== "") say(telemetry.problem);
     for (;;) {

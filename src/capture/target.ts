@@ -17,9 +17,10 @@ export interface Target {
   readonly path: string;
 }
 
-/** A listener either takes proxy requests, or stands for one destination. */
+/** A listener either takes proxy requests, or stands for one destination; inside a tunnel that holds plain HTTP there is one host. */
 export type ListenerRole =
   | { readonly kind: "proxy" }
+  | { readonly kind: "tunnel"; readonly host: string; readonly port: number }
   | {
       readonly kind: "local";
       /** The destination's name. */
@@ -54,7 +55,12 @@ export function parseAuthority(
 
 /** The target of a request that came to a listener of `role`. */
 export function targetOf(head: RequestHead, role: ListenerRole): Target | EgressError {
-  const target = role.kind === "local" ? localTarget(head, role) : proxyTarget(head);
+  const target =
+    role.kind === "local"
+      ? localTarget(head, role)
+      : role.kind === "tunnel"
+        ? insideTarget(head, role)
+        : proxyTarget(head);
   if (target instanceof EgressError) return target;
   // RFC 9112 §3.2: HTTP/1.1 without Host is refused, and so is a Host that is no authority.
   if (head.host === null) return head.minor === 1 ? refuse("no Host") : target;
@@ -87,6 +93,21 @@ function proxyTarget(head: RequestHead): Target | EgressError {
   // RFC 9112 §3.2.4: OPTIONS for the server as a whole comes to a proxy as an absolute target without a path.
   const path = rest.startsWith("/") ? rest : rest === "" && head.method === "OPTIONS" ? "*" : `/${rest}`;
   return { scheme, host: authority.host, port: authority.port, path };
+}
+
+/** Every request has to name the host that the tunnel was asked for: the acl has judged, and the upstream will get, that one. */
+function insideTarget(
+  head: RequestHead,
+  { host, port }: { readonly host: string; readonly port: number },
+): Target | EgressError {
+  const isOrigin = head.target.startsWith("/") || (head.target === "*" && head.method === "OPTIONS");
+  if (!isOrigin || head.method === "CONNECT") return refuse("requests inside a tunnel are in origin form");
+  const named = parseAuthority(head.host ?? "", 80);
+  if (named instanceof EgressError) return named;
+  if (named.host !== host || named.port !== port) {
+    return new EgressError("MISDIRECTED", `Host ${named.host}:${named.port} in a tunnel to ${host}:${port}`);
+  }
+  return { scheme: "http", host, port, path: head.target };
 }
 
 function connectTarget(head: RequestHead): Target | EgressError {

@@ -94,7 +94,7 @@ async function served<T>(create: () => T, bindings: readonly BoundRole[]): Promi
 function ready(config: Config, bindings: readonly BoundRole[]): string {
   const places = bindings.map(({ binding: { host, port }, role }) => {
     const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-    return role.kind === "proxy" ? `http://${at}` : `http://${at} for ${role.destination}`;
+    return role.kind === "local" ? `http://${at} for ${role.destination}` : `http://${at}`;
   });
   return `outrider: policy ${config.version} on ${places.join(", ")}`;
 }

@@ -49,6 +49,11 @@ const METHODS: ReadonlySet<string> = new Set(
 const REQUEST_HEAD =
   /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21\x22\x24-\x7e]+ HTTP\/1\.[01]\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 
+/** Whether `text` is a method that is relayed. */
+export function isMethod(text: string): boolean {
+  return METHODS.has(text);
+}
+
 const ONE = 49;
 
 /** `head` runs from the first byte of the request line to the end of the last field line, its CRLF included, as latin1. */
@@ -59,7 +64,7 @@ export function parseRequestHead(head: string, limits: HeadLimits): RequestHead 
   const targetEnd = head.indexOf(" ", targetAt);
   const method = head.slice(0, targetAt - 1);
   const target = head.slice(targetAt, targetEnd);
-  if (!METHODS.has(method)) return new EgressError("BAD_REQUEST", "unknown method");
+  if (!isMethod(method)) return new EgressError("BAD_REQUEST", "unknown method");
   if (target.length > limits.targetBytesMax)
     return new EgressError("TARGET_TOO_LONG", `target of ${target.length} bytes`);
   const minor = head.charCodeAt(targetEnd + " HTTP/1.".length) === ONE ? 1 : 0;

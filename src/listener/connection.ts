@@ -6,8 +6,10 @@
  */
 import type { Socket } from "node:net";
 import { Body, type BodySource, EMPTY_BODY } from "../body.ts";
+import { spokenBy } from "../capture/first-bytes.ts";
 import { captureRequest } from "../capture/request.ts";
 import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
+import type { Timer } from "../clock.ts";
 import { asEgressError, EgressError, ERROR_CODES } from "../errors.ts";
 import type { EgressRequest, EgressResponse, FieldLines, Tunnel } from "../exchange.ts";
 import { BodyReader } from "../http1/body-reader.ts";
@@ -16,7 +18,7 @@ import type { RequestHead } from "../http1/request-head.ts";
 import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
 import { Patience } from "../patience.ts";
 import { adopt } from "./adopt.ts";
-import { answerFraming, answerHead, interimHead, isBodiless } from "./answer.ts";
+import { answerFraming, answerHead, interimHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
 import type { ConnectionContext } from "./context.ts";
 import { readHead } from "./read-head.ts";
 import { writeRefusal } from "./reply.ts";
@@ -26,10 +28,21 @@ import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 /** A body that is here with its head and no longer than this is handed on whole instead of streamed. */
 const WHOLE_BODY_BYTES_MAX = 16 * 1024;
 
+/** Where plain HTTP is never spoken: a tunnel there is dialled before it is promised, so that a failure can be answered. */
+const TLS_PORT = 443;
+/** How long a tunnel elsewhere waits for the application's first bytes before it is dialled. */
+const SILENCE_MS = 3000;
+
+interface OpeningTunnel {
+  readonly head: RequestHead;
+  readonly target: Target;
+  timer: Timer;
+}
+
 /** See the file's header. `closed` is called once. */
 export class ClientConnection implements BodySource {
   readonly #socket: Socket;
-  readonly #role: ListenerRole;
+  #role: ListenerRole;
   readonly #context: ConnectionContext;
   readonly #patience = new Patience();
   #phase: Phase = "head";
@@ -46,6 +59,8 @@ export class ClientConnection implements BodySource {
   #halfClosed = false;
   /** The application sends its body only after a 100, which has not come yet. */
   #awaitsContinue = false;
+  /** A tunnel that has been promised and not been dialled yet. */
+  #opening: OpeningTunnel | null = null;
   /** Counted in `context.tunnels`. */
   #holdsTunnel = false;
 
@@ -77,6 +92,7 @@ export class ClientConnection implements BodySource {
 
   /** Ends a connection that waits for a request; a busy one ends itself after its answer (`context.draining`). */
   endIfIdle(): void {
+    if (this.#phase === "opening") this.#socket.destroy();
     if (this.#phase !== "head") return;
     if (this.#pending === null) this.#linger();
     else this.#refuse(new EgressError("DRAINING", "inside a head"));
@@ -123,6 +139,7 @@ export class ClientConnection implements BodySource {
     if (this.#phase === "tunnel") return this.#socket.push(Buffer.from(bytes));
     if (this.#reader !== null) this.#feed(bytes, 0);
     else if (this.#phase === "head") this.#readHead(this.#joined(bytes));
+    else if (this.#phase === "opening") this.#lookInside(this.#joined(bytes));
     else if (this.#phase === "exchange") {
       this.#pending = this.#joined(Buffer.from(bytes));
       this.#socket.pause();
@@ -143,7 +160,54 @@ export class ClientConnection implements BodySource {
     if (read instanceof EgressError) return this.#refuse(read);
     const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#refuse(target);
-    this.#begin(read.head, target, bytes, read.next);
+    if (read.head.method === "CONNECT" && this.#mayBePlain(target)) {
+      this.#openTunnel(read.head, target, bytes.subarray(read.next));
+    } else this.#begin(read.head, target, bytes, read.next);
+  }
+
+  #mayBePlain({ host, port }: Target): boolean {
+    return port !== TLS_PORT && this.#context.admits(host, port);
+  }
+
+  /** A tunnel to a port where plain HTTP may be spoken: opened at once, dialled when it is known that it is not. */
+  #openTunnel(head: RequestHead, target: Target, early: Buffer): void {
+    this.#phase = "opening";
+    this.#pending = null;
+    this.#opening = { head, target, timer: this.#awaitSilence() };
+    this.#socket.write(TUNNEL_OPEN, "latin1");
+    if (early.length > 0) this.#lookInside(early);
+  }
+
+  /** A server that speaks first would wait for ever for an application that waits for it. */
+  #awaitSilence(): Timer {
+    const { clock } = this.#context;
+    const dueMs = clock.now() + SILENCE_MS;
+    return clock.after(SILENCE_MS, () => {
+      if (this.#opening === null) return;
+      // Late means that the sandbox was frozen or starved: the application's bytes may be on their way all the same.
+      if (clock.now() - dueMs > SILENCE_MS / 2) this.#opening.timer = this.#awaitSilence();
+      else this.#dialTunnel();
+    });
+  }
+
+  #lookInside(bytes: Buffer): void {
+    this.#keep(bytes);
+    const spoken = spokenBy(bytes);
+    if (spoken === "unknown") return;
+    if (spoken === "other") return this.#dialTunnel();
+    const { target, timer } = this.#opening!;
+    timer.cancel();
+    this.#opening = null;
+    this.#role = { kind: "tunnel", host: target.host, port: target.port };
+    this.#phase = "head";
+    this.#readHead(this.#pending!);
+  }
+
+  #dialTunnel(): void {
+    if (this.#phase !== "opening") return;
+    const { head, target, timer } = this.#opening!;
+    timer.cancel();
+    this.#begin(head, target, this.#pending ?? Buffer.alloc(0), 0);
   }
 
   #begin(head: RequestHead, target: Target, bytes: Buffer, bodyAt: number): void {
@@ -264,16 +328,24 @@ export class ClientConnection implements BodySource {
     this.#phase = "tunnel";
     this.#pending = null;
     this.#socket.off("end", this.#onEnd);
-    joinTunnel(this.#socket, response, tunnel, early, ({ bytesUp, bytesDown, error }) => {
-      request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
-      this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
-    });
+    joinTunnel(
+      this.#socket,
+      response,
+      tunnel,
+      early,
+      this.#opening !== null,
+      ({ bytesUp, bytesDown, error }) => {
+        request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
+        this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
+      },
+    );
   }
 
   /** Writes a refusal in place of the response, or, when the response has begun, makes the break visible. */
   #fail(request: EgressRequest, error: EgressError): void {
     if (this.#request !== request) return;
-    if (this.#responding || ERROR_CODES[error.code].status === 0) return this.#finish(error);
+    const told = this.#responding || this.#opening !== null;
+    if (told || ERROR_CODES[error.code].status === 0) return this.#finish(error);
     this.#responding = true;
     const head = this.#head!;
     this.#keepAlive &&= this.#mayGoOn(request) && head.minor === 1;
@@ -352,6 +424,7 @@ export class ClientConnection implements BodySource {
   };
 
   #onClose(): void {
+    this.#opening?.timer.cancel();
     const request = this.#request;
     if (request === null || this.#phase === "tunnel") return;
     const error = new EgressError("CLIENT_GONE", "the application closed its connection");

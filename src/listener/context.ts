@@ -10,6 +10,8 @@ export interface ConnectionContext {
   readonly idleTimeoutMs: number;
   readonly clock: Clock;
   readonly send: Send;
+  /** Whether calls to a target may pass the acl: a tunnel to one that may not is refused before it is promised. */
+  readonly admits: (host: string, port: number) => boolean;
   /** A short id for the next call, unique in this process. */
   readonly nextCallId: () => string;
   /** No new requests: answers carry `Connection: close`. */

@@ -18,6 +18,8 @@ export interface ListenerOptions {
   readonly idleTimeoutMs: number;
   readonly clock: Clock;
   readonly send: Send;
+  /** See `ConnectionContext.admits`. */
+  readonly admits: (host: string, port: number) => boolean;
 }
 
 /** Timeouts of connections are checked this often while there are any. */

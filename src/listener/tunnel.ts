@@ -8,6 +8,7 @@ import { type SpliceResult, splice } from "./splice.ts";
  * Tells the application that it has its tunnel, hands over what either side sent ahead, and joins them.
  *
  * @param early what the application sent behind its request, or `null`
+ * @param told whether the application has been told already
  * @param done called once, when both streams are closed
  */
 export function joinTunnel(
@@ -15,9 +16,10 @@ export function joinTunnel(
   response: EgressResponse,
   tunnel: Tunnel,
   early: Uint8Array | null,
+  told: boolean,
   done: (result: SpliceResult) => void,
 ): void {
-  application.write(tunnelHead(response, tunnel), "latin1");
+  if (!told) application.write(tunnelHead(response, tunnel), "latin1");
   if (tunnel.head.length > 0) application.write(tunnel.head);
   if (early !== null) tunnel.socket.write(early);
   splice(application, tunnel.socket, {

@@ -2,7 +2,7 @@
 import type { Limits } from "../config/types.ts";
 
 /** Where a connection is between two requests. */
-export type Phase = "head" | "exchange" | "closing" | "tunnel";
+export type Phase = "head" | "exchange" | "closing" | "opening" | "tunnel";
 
 /**
  * - `request`: nothing has come since the last answer
@@ -40,6 +40,7 @@ export function waitOf(phase: Phase, traffic: Traffic, headBegun: boolean, owesB
       return owesBody && !traffic.isPaused() ? "body" : "nothing";
     case "closing":
       return traffic.writableLength > 0 ? "taking" : "leaving";
+    case "opening":
     case "tunnel":
       return "nothing";
   }

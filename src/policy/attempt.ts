@@ -19,8 +19,7 @@ export class Attempt {
   /** @param timeoutMs until the response head, then PER_TRY_TIMEOUT; 0 for no bound but the call's */
   constructor(call: EgressRequest, number: number, body: Body, clock: Clock, timeoutMs: number) {
     this.#call = call;
-    // A timeout behind the deadline would never be the one that fires.
-    const bounded = timeoutMs > 0 && timeoutMs < call.deadlineMs - clock.now();
+    const bounded = timeoutMs > 0;
     const cancelled = bounded ? this.#bound(number, clock, timeoutMs) : call.cancelled;
     const unchanged = number === 1 && body === call.body && !bounded;
     this.request = unchanged ? call : call.with({ attempt: number, body, cancelled });

@@ -28,7 +28,7 @@ export function policyChain(policy: RoutePolicy, { clock, lifecycle }: PolicySur
   const workSequence = () => lifecycle.work?.sequence ?? 0;
   const random = new RandomPool(workSequence);
   // Always there: which invocation runs, and until when, is only known at the call.
-  const policies = [deadline(policy, clock, () => workDeadlineMs(lifecycle, clock))];
+  const policies = [deadline(policy, clock, (begunMs) => workDeadlineMs(lifecycle, begunMs))];
   if (policy.rateLimit !== null) policies.push(rateLimit(policy.rateLimit, clock));
   if (policy.concurrency !== null) policies.push(concurrencyLimit(policy.concurrency, clock));
   if (policy.retry.maxRetries > 0 || policy.perTryTimeoutMs > 0) {
@@ -41,10 +41,10 @@ export function policyChain(policy: RoutePolicy, { clock, lifecycle }: PolicySur
 }
 
 /**
- * The deadline of the invocation that a call belongs to which begins now. After a thaw the function's first call may be here
- * before word of its invocation is; the one before it, over or past its deadline, does not bound that call.
+ * The deadline of the running invocation for a call that began at `begunMs`. After a thaw the function's first call may be here
+ * before word of its invocation is; an invocation that was over or past its deadline by then does not bound that call.
  */
-function workDeadlineMs({ phase, work }: Pick<Lifecycle, "phase" | "work">, clock: Clock): number {
-  if (phase !== "busy" || work === null || work.deadlineMs <= clock.now()) return Number.POSITIVE_INFINITY;
+function workDeadlineMs({ phase, work }: Pick<Lifecycle, "phase" | "work">, begunMs: number): number {
+  if (phase !== "busy" || work === null || work.deadlineMs <= begunMs) return Number.POSITIVE_INFINITY;
   return work.deadlineMs;
 }

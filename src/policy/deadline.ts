@@ -69,14 +69,19 @@ export function deadlineOf(
 /**
  * The stage. A call whose deadline has passed before it begins is refused with DEADLINE_EXCEEDED and never sent.
  *
- * @param workDeadlineMs the running invocation's deadline, `Clock.now()` milliseconds; `Infinity` when there is none
+ * @param workDeadlineMs the running invocation's deadline for a call begun at `begunMs`, `Clock.now()` milliseconds; `Infinity` when
+ *   there is none
  */
-export function deadline(options: DeadlineOptions, clock: Clock, workDeadlineMs: () => number): Policy {
+export function deadline(
+  options: DeadlineOptions,
+  clock: Clock,
+  workDeadlineMs: (begunMs: number) => number,
+): Policy {
   const watch = new DeadlineWatch(clock);
   const bounded = boundedBy(options);
   return (next) => (request) => {
     const nowMs = clock.now();
-    const workMs = workDeadlineMs();
+    const workMs = workDeadlineMs(nowMs);
     const deadlineMs = Math.min(request.deadlineMs, bounded(request.fields, nowMs, workMs));
     if (deadlineMs === Number.POSITIVE_INFINITY) return next(request);
     if (deadlineMs <= nowMs) return Promise.reject(exceeded(options, request, nowMs, deadlineMs, workMs));
@@ -85,7 +90,7 @@ export function deadline(options: DeadlineOptions, clock: Clock, workDeadlineMs:
       expired: () => {
         // Word of an invocation may come after its first call, which was then bounded by the invocation before; and a call may
         // outlive its invocation. In both cases the invocation that runs now is the one that bounds it.
-        const laterMs = Math.min(request.deadlineMs, bounded(request.fields, nowMs, workDeadlineMs()));
+        const laterMs = Math.min(request.deadlineMs, bounded(request.fields, nowMs, workDeadlineMs(nowMs)));
         call.deadlineMs = laterMs;
         if (laterMs > clock.now()) return true;
         request.cancelled.fire(exceeded(options, request, nowMs, deadlineMs, workMs));

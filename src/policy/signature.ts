@@ -48,15 +48,7 @@ export function signatureEndsMs(fields: FieldLines, path: string, wallMs: number
 }
 
 function parseBasicDate(stamp: string): number | null {
-  const parts = BASIC_DATE.exec(stamp);
-  if (parts === null) return null;
-  const [year, month, day, hour, minute, second] = parts.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return Date.UTC(year, month - 1, day, hour, minute, second);
+  if (!BASIC_DATE.test(stamp)) return null;
+  const ms = Date.parse(stamp.replace(BASIC_DATE, "$1-$2-$3T$4:$5:$6Z"));
+  return Number.isNaN(ms) ? null : ms;
 }

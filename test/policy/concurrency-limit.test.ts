@@ -61,6 +61,23 @@ describe("a concurrency limit", () => {
     ]);
   });
 
+  test("a slot that is handed on is not free for a newcomer", async () => {
+    const { clock, upstream, send } = stage(1, 1);
+    const first = call();
+    watch(send(first));
+    const second = call();
+    watch(send(second));
+    settle(first);
+    await clock.advance(0);
+    const third = watch(send(call()));
+    await clock.advance(0);
+    expect(third.pending).toBe(true);
+    expect(upstream.requests).toHaveLength(2);
+    settle(second);
+    await clock.advance(0);
+    expect(third.pending).toBe(false);
+  });
+
   test("never has more in flight than it may, and always as many as it can", async () => {
     const { clock, upstream, send } = stage(3, 100);
     const calls = Array.from({ length: 50 }, () => call());

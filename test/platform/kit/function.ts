@@ -2,9 +2,10 @@
  * A function with the built layer in the emulator, for tests: what the layer ships, a policy, and a function that makes the calls
  * that its event asks for and answers with what came of them.
  */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { InvokeContext } from "../../../adapters/local/invocation.ts";
 import type { EmulatorOptions } from "../../../adapters/local/options.ts";
 import { compiledText } from "../../../src/config/compile.ts";
 import { resolve } from "../../../src/config/resolve.ts";
@@ -55,7 +56,7 @@ const byHttp = ({ url, method = "GET", headers = {}, body }) =>
     outgoing.end(body);
   });
 
-export const handler = async ({ calls = [], env = [] }) => {
+export const handler = async ({ calls = [], env = [], hang = false }) => {
   const results = [];
   for (const call of calls) {
     try {
@@ -64,7 +65,8 @@ export const handler = async ({ calls = [], env = [] }) => {
       results.push({ status: 0, code: null, body: "", error: String(error.cause?.message ?? error.message) });
     }
   }
-  return { results, env: Object.fromEntries(env.map((name) => [name, process.env[name] ?? null])), argv: process.execArgv };
+  if (hang) await new Promise((resolve) => setTimeout(resolve, 600_000));
+  return { results, env: Object.fromEntries(env.map((name) => [name, process.env[name] ?? null])) };
 };
 `;
 
@@ -94,16 +96,16 @@ export interface FunctionOptions extends Partial<EmulatorOptions> {
   readonly policyText?: string;
   /** Name of the policy file. */
   readonly policyName?: string;
-  /** More files, as \`Tree.opt\` and \`Tree.task\` of the conformance kit. */
+  /** The function's variables; a value under /opt/ means the folder that stands for it. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** More scripts at the top of the layers' tree: name → content. */
   readonly opt?: Readonly<Record<string, string>>;
-  readonly task?: Readonly<Record<string, string>>;
 }
 
 /** What the handler returns. */
 export interface Answer {
   readonly results: readonly CallResult[];
   readonly env: Readonly<Record<string, string | null>>;
-  readonly argv: readonly string[];
 }
 
 /** A line of the extension's log that is JSON: of a call or a summary. */
@@ -118,7 +120,7 @@ export interface TestFunction extends Subject {
   /** Invokes it with calls to make; throws when the invocation failed. */
   call(...calls: readonly Call[]): Promise<CallResult[]>;
   /** Invokes it with any event and gives its answer; throws when the invocation failed. */
-  answer(event: unknown): Promise<Answer & { requestId: string }>;
+  answer(event: unknown, context?: InvokeContext): Promise<Answer & { requestId: string }>;
   /** The log lines so far that are JSON, oldest first. */
   entries(): LogEntry[];
   /** Resolves with the first entry that fits, as soon as it is there. */
@@ -129,24 +131,32 @@ export interface TestFunction extends Subject {
 
 /** Starts a function behind the built layer; freezes between invocations unless told not to. */
 export async function startFunction(options: FunctionOptions = {}): Promise<TestFunction> {
-  const { policy, policyText, policyName = "outrider.json", opt, task, env, ...emulator } = options;
+  const { policy, policyText, policyName = "outrider.json", opt = {}, env = {}, ...emulator } = options;
   const folder = mkdtempSync(join(tmpdir(), "outrider-function-"));
-  cpSync("dist/layer/opt", join(folder, "opt"), { recursive: true });
+  const optRoot = join(folder, "opt");
+  cpSync("dist/layer/opt", optRoot, { recursive: true });
+  for (const [name, script] of Object.entries(opt)) {
+    writeFileSync(join(optRoot, name), script);
+    chmodSync(join(optRoot, name), 0o755);
+  }
   const file = join(folder, policyName);
   writeFileSync(file, policyText ?? compiledPolicy(policy));
   const python = emulator.runtime === "python";
   const subject = await emulate(
-    {
-      task: { [python ? "app.py" : "index.mjs"]: python ? PYTHON_FUNCTION : NODE_FUNCTION, ...task },
-      ...(opt === undefined ? {} : { opt }),
-    },
+    { task: { [python ? "app.py" : "index.mjs"]: python ? PYTHON_FUNCTION : NODE_FUNCTION } },
     {
       runtime: "node",
       handler: python ? "app.handler" : "index.handler",
-      optRoot: join(folder, "opt"),
+      optRoot,
       freeze: true,
       ...emulator,
-      env: { AWS_LAMBDA_EXEC_WRAPPER: "/opt/outrider-wrapper", OUTRIDER_CONFIG: file, ...env },
+      env: {
+        AWS_LAMBDA_EXEC_WRAPPER: "/opt/outrider-wrapper",
+        OUTRIDER_CONFIG: file,
+        ...Object.fromEntries(
+          Object.entries(env).map(([name, value]) => [name, value.replace(/^\/opt\//, `${optRoot}/`)]),
+        ),
+      },
     },
   );
   return Object.assign(subject, conversation(subject), {
@@ -168,8 +178,8 @@ export function compiledPolicy(policy: Omit<PolicyFile, "version"> = {}): string
 }
 
 function conversation(subject: Subject) {
-  const answer = async (event: unknown): Promise<Answer & { requestId: string }> => {
-    const { status, payload, requestId, errorType } = await subject.emulator.invoke(event);
+  const answer = async (event: unknown, context?: InvokeContext): Promise<Answer & { requestId: string }> => {
+    const { status, payload, requestId, errorType } = await subject.emulator.invoke(event, context);
     if (status !== "success") throw new Error(`${status} ${errorType}: ${payload} ${logText(subject)}`);
     return { ...(JSON.parse(payload.toString()) as Answer), requestId };
   };
