@@ -9,7 +9,7 @@ import { findPolicy } from "../../src/config/find.ts";
 import { ConfigError, loadPolicy } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/types.ts";
 import { Lifecycle } from "../../src/lifecycle.ts";
-import { BindError, bindAll } from "../../src/listener/plan.ts";
+import { bindAll } from "../../src/listener/plan.ts";
 import { HostError, LambdaHost } from "./host.ts";
 
 /** Where a policy is looked for when OUTRIDER_CONFIG names none. `outrider compile` writes the first ones. */
@@ -53,8 +53,9 @@ function publishPort(port: number, env: NodeJS.ProcessEnv): void {
   }
 }
 
-function say(line: string): void {
-  process.stderr.write(`outrider: ${line}\n`);
+/** Writes each line of `text` with the program's name, since other extensions share the log. */
+function say(text: string): void {
+  process.stderr.write(text.replace(/^/gm, "outrider: ").concat("\n"));
 }
 
 /** From start to the end of the sandbox. Resolves with the exit code. */
@@ -108,8 +109,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
 main(process.env).then(
   (code) => process.exit(code),
   (error: unknown) => {
-    const known = error instanceof ConfigError || error instanceof BindError || error instanceof HostError;
-    say(known || error instanceof Error ? (error as Error).message : String(error));
+    say(error instanceof Error ? error.message : String(error));
     process.exit(1);
   },
 );

@@ -1,5 +1,5 @@
 /**
- * Outrider as it is shipped: the built command line, a policy with tracing, limits, retries and sampled logs on, and
+ * Outrider as it is shipped: the built command line, a policy with tracing, limits and sampled logs on, and
  * the V8 flags that its launcher sets.
  */
 
@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledText, compileOrThrow } from "../../src/config/compile.ts";
 import { freePort, startServer } from "./server-process.ts";
 import type { Subject } from "./subject.ts";
 
@@ -25,8 +26,12 @@ export function outrider(): Subject {
     addedHeaders: ["traceparent", "X-Amzn-Trace-Id"],
     start: async ({ originPort, folder }) => {
       const port = await freePort();
-      const file = join(folder, "outrider.yaml");
-      await writeFile(file, policy({ port, originPort }));
+      const file = join(folder, "outrider.json");
+      // As deployed: compiled ahead, so that the libraries for YAML are never loaded.
+      await writeFile(
+        file,
+        compiledText(compileOrThrow(policy({ port, originPort }), "outrider.yaml").config),
+      );
       const args = [...v8Flags, program, "run", "--config", file];
       return startServer({ name: "outrider", file: process.execPath, args }, port);
     },
@@ -34,8 +39,9 @@ export function outrider(): Subject {
 }
 
 /**
- * The policy that Outrider is measured with: one destination with every stage on, for the origin on 127.0.0.1. Its limits
- * are counted in each call and are wide enough to refuse none.
+ * The policy that Outrider is measured with: one destination, for the origin on 127.0.0.1, with a deadline, both limits, both trace
+ * formats, metrics and a sampled log. Its limits are counted in each call and are wide enough to refuse none. Retries are not
+ * asked for: by default there are none.
  */
 export function policy({ port, originPort }: { readonly port: number; readonly originPort: number }): string {
   return `
@@ -49,8 +55,6 @@ destinations:
     ports: [${originPort}]
     allow_addresses: ["127.0.0.1:${originPort}"]
     timeout: 10s
-    per_try_timeout: 5s
-    retry: { on: [connect_failure, reset_before_response, 503], max_retries: 2 }
     limits: { rate: 100000/s, burst: 100000, max_concurrency: 1000 }
 telemetry: { access_log: sampled, sample: 0.01, propagate: [tracecontext, xray] }
 `;

@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../clock.ts";
-import { openPolicy } from "../config/compile.ts";
 import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
+import { loadPolicy } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { Lifecycle } from "../lifecycle.ts";
 import { BindError, type BoundRole, bindAll } from "../listener/plan.ts";
@@ -38,7 +38,7 @@ export const command: Command = {
       args: [...argv],
       options: { config: { type: "string" }, port: { type: "string" } },
     });
-    const config = withPort(readConfig(values.config, terminal), values.port);
+    const config = withPort(await readConfig(values.config, terminal), values.port);
     const clock = systemClock;
     const lifecycle = new Lifecycle(clock);
     const bindings = await bound(config);
@@ -55,12 +55,19 @@ export const command: Command = {
   },
 };
 
-function readConfig(explicit: string | undefined, { env, cwd }: Terminal): Config {
+async function readConfig(explicit: string | undefined, terminal: Terminal): Promise<Config> {
+  const { env, cwd } = terminal;
   const candidates = [...POLICY_FILE_NAMES];
   const found = findPolicy({ explicit, env, candidates, exists: (name) => existsSync(resolve(cwd, name)) });
   if (found === null)
     throw new UsageError(`no policy: name one with --config FILE, or write ./${candidates[0]}`);
-  return openPolicy(resolve(cwd, found.path), found.path).config;
+  const loaded = loadPolicy(resolve(cwd, found.path), found.path);
+  if (loaded.kind === "compiled") return loaded.config;
+  // The libraries for the source form stay in memory (some 60 MB): only who brings a source pays for them.
+  const { compileOrThrow } = await import("../config/compile.ts");
+  const { config, warnings } = compileOrThrow(loaded.text, found.path);
+  for (const warning of warnings) terminal.err(`${warning}\n`);
+  return config;
 }
 
 function withPort(config: Config, port: string | undefined): Config {

@@ -41,7 +41,7 @@ export async function bindAll(config: Config): Promise<BoundRole[]> {
   try {
     for (const { key, port, role } of listenPlan(config)) {
       const binding = await bind(config.listen.host, port).catch((error: NodeJS.ErrnoException) => {
-        throw new BindError(`${key}: ${config.listen.host}:${port}: ${why(error)}`);
+        throw new BindError(`${key}: ${config.listen.host}:${port}: ${why(error, key)}`);
       });
       bound.push({ binding, role });
     }
@@ -52,10 +52,11 @@ export async function bindAll(config: Config): Promise<BoundRole[]> {
   }
 }
 
-function why(error: NodeJS.ErrnoException): string {
+function why(error: NodeJS.ErrnoException, key: string): string {
   switch (error.code) {
     case "EADDRINUSE":
-      return "another program listens there; stop it or choose another port (0 takes a free one)";
+      // A local port is written into the application, so a free one would be of no use to it.
+      return `another program listens there; stop it or choose another port${key === "listen.port" ? " (0 takes a free one)" : ""}`;
     case "EACCES":
       return "not permitted; choose a port above 1023";
     case "EADDRNOTAVAIL":

@@ -11,9 +11,12 @@ const BY_PHASE: Readonly<Record<FailurePhase, ErrorCode>> = {
   send: "UPSTREAM_RESET",
 };
 
-/** Codes of Node and OpenSSL that mean "the peer's certificate was not accepted by us" (node:tls, X509 certificate error codes). */
+/**
+ * Codes of Node and OpenSSL that mean "the peer's certificate was not accepted by us" (node:tls, X509 certificate error codes).
+ * UNSPECIFIED is what Node says for those of OpenSSL that it has no name for, such as a key that is too weak.
+ */
 const CERTIFICATE_CODES =
-  /^(?:CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH)/;
+  /^(?:CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH|ERROR_IN_|UNSPECIFIED)/;
 
 /** The peer's own word for refusing the connection: in TLS 1.3 that of a missing client certificate comes after the handshake. */
 const TLS_ALERT = /^ERR_SSL_.*_ALERT_/;

@@ -8,6 +8,7 @@ import type { Limits } from "../../src/config/types.ts";
 import { EgressError } from "../../src/errors.ts";
 import { BodyReader } from "../../src/http1/body-reader.ts";
 import { BodyWriter, type ByteSink } from "../../src/http1/body-writer.ts";
+import type { RequestHead } from "../../src/http1/request-head.ts";
 import {
   CHUNKED,
   NO_BODY,

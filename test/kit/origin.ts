@@ -123,6 +123,8 @@ export class Origin {
   readonly problems: Error[] = [];
   readonly #server: Server;
   readonly #script: Step[];
+  /** Also those whose handshake never ended. */
+  readonly #accepted = new Set<Socket>();
 
   constructor(script: readonly Step[], tls: TlsOptions | null) {
     this.#script = [...script];
@@ -132,7 +134,11 @@ export class Origin {
         ? createServer({ allowHalfOpen: true, noDelay: true }, serve)
         : createTlsServer({ allowHalfOpen: true, noDelay: true, ...tls }, serve);
     // A handshake that the proxy breaks off is the proxy's right.
-    this.#server.on("tlsClientError", () => {});
+    this.#server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
+    this.#server.on("connection", (socket: Socket) => {
+      this.#accepted.add(socket);
+      socket.on("close", () => this.#accepted.delete(socket));
+    });
   }
 
   /** Listens on a free port. */
@@ -166,6 +172,7 @@ export class Origin {
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     for (const peer of this.connections) peer.destroy();
+    for (const socket of this.#accepted) socket.destroy();
     await closed;
   }
 

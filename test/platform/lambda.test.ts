@@ -1,6 +1,8 @@
 /** The built layer in the emulator: what a function, its upstreams and its operator see. */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { field } from "../kit/message.ts";
@@ -13,6 +15,15 @@ const upstream = (...script: Parameters<typeof scriptedOrigin>[0]): Promise<Orig
 const url = (origin: Origin, path = "/"): string => `http://${origin.authority}${path}`;
 
 const asked = (origin: Origin): string[] => origin.requests.map(({ startLine }) => startLine);
+
+/** A port that nobody has just now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await new Promise((closed) => server.close(closed));
+  return port;
+}
 
 const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
@@ -27,38 +38,31 @@ const summaryOf =
     event === "summary" && invocation_id === requestId;
 
 describe("a Node function that knows nothing of Outrider", () => {
-  test("calls through the proxy with node:http, and obeys the policy of its destination", async () => {
-    await using origin = await upstream(reset(), ok("second try"), ok("posted"));
-    await using subject = await startFunction({ policy: destination({ retry: { max_retries: 1 } }) });
-    expect(
-      await subject.call(
-        { url: url(origin, "/a?b=c"), by: "http" },
-        { url: url(origin, "/d"), by: "http", method: "POST", body: "x=1" },
-      ),
-    ).toEqual([
-      { status: 200, code: null, body: "second try" },
-      { status: 200, code: null, body: "posted" },
-    ]);
-    expect(asked(origin)).toEqual(["GET /a?b=c HTTP/1.1", "GET /a?b=c HTTP/1.1", "POST /d HTTP/1.1"]);
-    const line = await subject.entry(({ path }) => path === "/a?b=c");
-    expect(line).toMatchObject({
-      destination: "upstream",
-      method: "GET",
-      status: 200,
-      attempts: 2,
-      retries: 1,
-    });
-  });
-
-  test("calls through the proxy with fetch", async () => {
-    await using origin = await upstream(ok("hello"));
-    await using subject = await startFunction();
-    expect(await subject.call({ url: url(origin) })).toEqual([{ status: 200, code: null, body: "hello" }]);
-    await subject.emulator.shutdown();
-    expect(subject.entries()).toContainEqual(
-      expect.objectContaining({ event: "call", host: UPSTREAM_HOST, port: origin.port }),
-    );
-  });
+  test.each(["http", "fetch"] as const)(
+    "calls through the proxy with %s, and obeys its policy",
+    async (by) => {
+      await using origin = await upstream(reset(), ok("second try"), ok("posted"));
+      await using subject = await startFunction({ policy: destination({ retry: { max_retries: 1 } }) });
+      expect(
+        await subject.call(
+          { url: url(origin, "/a?b=c"), by },
+          { url: url(origin, "/d"), by, method: "POST", body: "x=1" },
+        ),
+      ).toEqual([
+        { status: 200, code: null, body: "second try" },
+        { status: 200, code: null, body: "posted" },
+      ]);
+      expect(asked(origin)).toEqual(["GET /a?b=c HTTP/1.1", "GET /a?b=c HTTP/1.1", "POST /d HTTP/1.1"]);
+      const line = await subject.entry(({ path }) => path === "/a?b=c");
+      expect(line).toMatchObject({
+        destination: "upstream",
+        method: "GET",
+        status: 200,
+        attempts: 2,
+        retries: 1,
+      });
+    },
+  );
 
   test("calls https through a tunnel, whose bytes are its own", async () => {
     await using origin = await upstream(silence());
@@ -183,10 +187,10 @@ describe("a function that is frozen while the upstream closes its pooled connect
     for (const peer of origin.connections) peer.destroy();
   };
 
-  test("sees no error on a GET after the thaw", async () => {
+  test.each(["http", "fetch"] as const)("sees no error on a GET by %s after the thaw", async (by) => {
     await using origin = await upstream(ok());
     await using subject = await startFunction();
-    const get = { url: url(origin), by: "http" } as const;
+    const get = { url: url(origin), by };
     await subject.call(get, get);
     expect(origin.connections).toHaveLength(1);
     await subject.happened("freeze");
@@ -237,11 +241,13 @@ describe("the function's own settings", () => {
     await using origin = await upstream(ok());
     const note =
       'import{appendFileSync}from"node:fs";appendFileSync(process.env.TMPDIR+"/loaded",process.argv[1]+"\\n")';
+    const port = await freePort();
     await using subject = await startFunction({
+      policy: { listen: { port } },
       env: {
         NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(note)}`,
-        HTTP_PROXY: "http://127.0.0.1:4140",
-        http_proxy: "http://127.0.0.1:4140",
+        HTTP_PROXY: `http://127.0.0.1:${port}`,
+        http_proxy: `http://127.0.0.1:${port}`,
       },
     });
     expect(await subject.call({ url: url(origin), by: "http" })).toMatchObject([{ status: 200 }]);

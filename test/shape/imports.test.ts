@@ -24,9 +24,9 @@ const HEIGHT: ReadonlyMap<string, number> = new Map([
 const EXCEPTIONS: readonly { from: RegExp; to: RegExp; kinds: readonly Edge["kind"][]; why: string }[] = [
   {
     from: /^src\/listener\/connection\.ts$/,
-    to: /^src\/capture\/(request|target)\.ts$/,
+    to: /^src\/capture\/(first-bytes|request|target)\.ts$/,
     kinds: ["static", "type"],
-    why: "what a request wants is read as soon as its head is here, by two pure functions; handed over they would cost a call each",
+    why: "what a request wants is read as soon as its head is here, by pure functions that the connection calls for every one",
   },
   {
     from: /^src\/listener\/(listener|plan)\.ts$/,

@@ -123,7 +123,7 @@ export interface TestFunction extends Subject {
   answer(event: unknown, context?: InvokeContext): Promise<Answer & { requestId: string }>;
   /** The log lines so far that are JSON, oldest first. */
   entries(): LogEntry[];
-  /** Resolves with the first entry that fits, as soon as it is there. */
+  /** Thaws the sandbox and resolves with the first entry that fits, as soon as it is there. */
   entry(fits: (entry: LogEntry) => boolean): Promise<LogEntry>;
   /** Lines so far that the extension wrote and that are not JSON. */
   said(): string[];
@@ -192,7 +192,11 @@ function conversation(subject: Subject) {
     answer,
     call: async (...calls: readonly Call[]) => [...(await answer({ calls })).results],
     entries,
-    entry: (fits: (entry: LogEntry) => boolean) => eventually(() => entries().find(fits)),
+    entry: (fits: (entry: LogEntry) => boolean) => {
+      // The freeze may come before the line of the last call is written; nothing is lost, it is written after the thaw.
+      subject.emulator.thaw();
+      return eventually(() => entries().find(fits));
+    },
     said: () => own().filter((text) => !text.startsWith("{")),
   };
 }
