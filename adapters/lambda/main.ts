@@ -58,6 +58,20 @@ function say(text: string): void {
   process.stderr.write(text.replace(/^/gm, "outrider: ").concat("\n"));
 }
 
+/** Defects that are logged. Further ones are survived in silence, so that a loop of them does not fill the function's log. */
+const DEFECTS_LOGGED_MAX = 10;
+let defects = 0;
+
+/**
+ * An extension that exits takes the function with it. What threw outside of every handler belonged to one exchange, which its
+ * deadline or its peer will end; the others go on.
+ */
+function surviveDefect(error: Error): void {
+  defects += 1;
+  if (defects <= DEFECTS_LOGGED_MAX)
+    say(`defect, serving on: ${error.stack?.split("\n").slice(0, 3).join(" | ") ?? error.message}`);
+}
+
 /** From start to the end of the sandbox. Resolves with the exit code. */
 async function main(env: NodeJS.ProcessEnv): Promise<number> {
   const runtimeApi = env.AWS_LAMBDA_RUNTIME_API;
@@ -66,13 +80,15 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
       "AWS_LAMBDA_RUNTIME_API is not set; this program runs inside AWS Lambda or `outrider emulate`",
     );
   const host = new LambdaHost(runtimeApi);
-  const clock = systemClock;
-  const lifecycle = new Lifecycle(clock);
   const config = await readConfig(env);
   const bindings = await bindAll(config);
   publishPort(bindings[0]!.binding.port, env);
   // From here the function may connect; what it sends waits until the warm tier serves it.
   await host.register(EXTENSION_NAME);
+  // The first look at a clock loads Node's performance module (0.8 ms), so there is none before this line.
+  const clock = systemClock;
+  const lifecycle = new Lifecycle(clock);
+  process.on("uncaughtException", surviveDefect);
   try {
     const { createProxy } = await import("../../src/proxy.ts");
     const { telemetry } = createProxy(config, { clock, lifecycle, bindings });

@@ -13,7 +13,7 @@ const METHOD_LENGTH_MAX = 11;
 
 /** Judges the bytes that have come so far. Anything but a known method and a blank is `other`: TLS begins with 0x16. */
 export function spokenBy(bytes: Buffer): Spoken {
-  const text = bytes.latin1Slice(0, METHOD_LENGTH_MAX + 1);
+  const text = bytes.latin1Slice(0, Math.min(bytes.length, METHOD_LENGTH_MAX + 1));
   const blank = text.indexOf(" ");
   if (blank > 0) return isMethod(text.slice(0, blank)) ? "http" : "other";
   return text.length <= METHOD_LENGTH_MAX && /^[A-Z-]*$/.test(text) ? "unknown" : "other";

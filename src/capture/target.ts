@@ -71,10 +71,12 @@ export function targetOf(head: RequestHead, role: ListenerRole): Target | Egress
 
 /** Whether the authority of an absolute target is `host` to the letter, so that it has been checked with it. Nearly always. */
 function namedIn(target: string, host: string): boolean {
+  const authorityAt = "http://".length;
   return (
-    target.startsWith(host, "http://".length) &&
-    target[host.length + "http://".length] === "/" &&
-    target.startsWith("http:")
+    target.indexOf("/", authorityAt) === authorityAt + host.length &&
+    target.startsWith(host, authorityAt) &&
+    target.startsWith("http:") &&
+    !host.includes("?")
   );
 }
 

@@ -418,6 +418,9 @@ export class ClientConnection implements BodySource {
     if (this.#phase === "exchange") {
       if (this.#reader !== null)
         this.#breakOff(new EgressError("CLIENT_GONE", "ended inside the request body"));
+    } else if (this.#phase === "opening") {
+      // It may still listen: what it had to say is here.
+      this.#dialTunnel();
     } else if (this.#phase === "head" && this.#pending !== null) {
       this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
     } else this.#socket.end();

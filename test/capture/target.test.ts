@@ -152,6 +152,17 @@ describe("Host:", () => {
     expect(codeOf(read("GET /", LOCAL, host))).toBe("BAD_TARGET");
   });
 
+  test.each(["http://a/b/", "http://a?b/", "http://a/"])(
+    "%s does not excuse a Host that is its beginning",
+    (target) => {
+      const host = target.slice("http://".length, -1);
+      const expected = host === "a" ? { host: "a" } : "BAD_TARGET";
+      const found = codeOf(read(`GET ${target}`, PROXY, `Host: ${host}\r\n`));
+      if (expected === "BAD_TARGET") expect(found).toBe(expected);
+      else expect(found).toMatchObject(expected);
+    },
+  );
+
   test.each(["Host: other:1\r\n", "Host:\r\n", "Host: [::1]:8080\r\n"])(
     "%j is replaced by the target's authority (RFC 9112 §3.2.2)",
     (host) => {

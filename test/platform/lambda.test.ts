@@ -254,7 +254,7 @@ describe("the function's own settings", () => {
     expect(origin.requests).toHaveLength(1);
     const loaded = await subject.told("loaded");
     expect(loaded).toContain("node.mjs");
-    expect(loaded).not.toContain("extension.mjs");
+    expect(loaded).not.toContain("extension.cjs");
   });
 
   test.skipIf(process.platform !== "linux")(
