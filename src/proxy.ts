@@ -22,6 +22,8 @@ export interface ProxyParts {
   readonly lifecycle: Lifecycle;
   /** Sockets that are bound already; connections may be waiting in them. */
   readonly bindings: readonly BoundRole[];
+  /** Ports of this process besides those of `bindings`: no call may reach them either. */
+  readonly ownPorts?: () => readonly number[];
   /** How names become addresses; the system's way unless given. */
   readonly resolver?: Resolver;
 }
@@ -37,11 +39,18 @@ export interface Proxy {
  * Joins the rooms and serves.
  * @throws TlsFileError when a certificate of the policy cannot be used; nothing serves then
  */
-export function createProxy(config: Config, { clock, lifecycle, bindings, resolver }: ProxyParts): Proxy {
+export function createProxy(
+  config: Config,
+  { clock, lifecycle, bindings, ownPorts, resolver }: ProxyParts,
+): Proxy {
   const { limits, destinations, acl } = config;
 
   // The network: one door, which asks the guard about every address before it is dialled.
-  const guard = compileAddressGuard(acl, destinations, () => listener.ports());
+  const guard = compileAddressGuard(
+    acl,
+    destinations,
+    () => new Set([...listener.ports(), ...(ownPorts?.() ?? [])]),
+  );
   const upstream = new Upstream({ limits, clock, ...(resolver === undefined ? {} : { resolver }) });
   const tlsOf = createTlsClients(destinations);
 

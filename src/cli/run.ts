@@ -9,8 +9,9 @@ import { loadPolicy } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { Lifecycle } from "../lifecycle.ts";
 import { BindError, type BoundRole, bindAll } from "../listener/plan.ts";
-import { createProxy } from "../proxy.ts";
+import { createProxy, type Proxy as ServingProxy } from "../proxy.ts";
 import { TlsFileError } from "../upstream/tls.ts";
+import type { Admin } from "./admin.ts";
 import { type Command, Failure, type Terminal, UsageError } from "./command.ts";
 
 /** Calls in flight may take this long to finish after SIGTERM; Cloud Run and ECS give a container 10 s and 30 s. */
@@ -18,10 +19,11 @@ const DRAIN_MS_MAX = 10_000;
 
 const HELP = `outrider run: serve a policy on this machine
 
-Usage: outrider run [--config FILE] [--port PORT]
+Usage: outrider run [--config FILE] [--port PORT] [--admin PORT]
 
   --config FILE   the policy, YAML or compiled; else OUTRIDER_CONFIG, else ./${POLICY_FILE_NAMES[0]}
   --port PORT     listen there instead of listen.port; 0 takes a free port
+  --admin PORT    serve /healthz, /readyz and /metrics (Prometheus) on 127.0.0.1:PORT; without it there is no such port
 
 Then point a program at it:
   HTTP_PROXY=http://127.0.0.1:4140 HTTPS_PROXY=http://127.0.0.1:4140 some-program
@@ -36,21 +38,32 @@ export const command: Command = {
   run: async (argv, terminal) => {
     const { values } = parseArgs({
       args: [...argv],
-      options: { config: { type: "string" }, port: { type: "string" } },
+      options: { config: { type: "string" }, port: { type: "string" }, admin: { type: "string" } },
     });
     const config = withPort(await readConfig(values.config, terminal), values.port);
+    const adminPort = values.admin === undefined ? null : portOf("--admin", values.admin);
     const clock = systemClock;
     const lifecycle = new Lifecycle(clock);
     const bindings = await bound(config);
-    const { telemetry } = await served(() => createProxy(config, { clock, lifecycle, bindings }), bindings);
+    const ownPorts: number[] = [];
+    const proxy = await served(
+      () => createProxy(config, { clock, lifecycle, bindings, ownPorts: () => ownPorts }),
+      bindings,
+    );
+    const { telemetry } = proxy;
+    const admin = adminPort === null ? null : await adminFor(adminPort, proxy, lifecycle);
+    if (admin !== null) ownPorts.push(admin.port);
     lifecycle.ready();
     lifecycle.workStarted("", Number.POSITIVE_INFINITY, "");
     await telemetry.start();
     if (telemetry.problem !== "") terminal.err(`outrider: ${telemetry.problem}\n`);
-    terminal.err(`${ready(config, bindings)}\n`);
+    terminal.err(
+      `${ready(config, bindings)}${admin === null ? "" : `, admin on http://127.0.0.1:${admin.port}`}\n`,
+    );
     const signal = await terminal.interrupted;
     terminal.err(`outrider: ${signal}: draining\n`);
     await lifecycle.drain(clock.now() + DRAIN_MS_MAX);
+    admin?.close();
     return 0;
   },
 };
@@ -72,9 +85,38 @@ async function readConfig(explicit: string | undefined, terminal: Terminal): Pro
 
 function withPort(config: Config, port: string | undefined): Config {
   if (port === undefined) return config;
-  if (!/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535)
-    throw new UsageError(`--port ${port}: a port is 0 to 65535`);
-  return { ...config, listen: { ...config.listen, port: Number(port) } };
+  return { ...config, listen: { ...config.listen, port: portOf("--port", port) } };
+}
+
+function portOf(option: string, text: string): number {
+  if (!/^[0-9]{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new UsageError(`${option} ${text}: a port is 0 to 65535`);
+  return Number(text);
+}
+
+/** Loads and starts the admin port, which most do not ask for. */
+async function adminFor(
+  port: number,
+  { telemetry, listener }: ServingProxy,
+  lifecycle: Lifecycle,
+): Promise<Admin> {
+  const { startAdmin, plainPage } = await import("./admin.ts");
+  const isReady = () => lifecycle.phase === "ready" || lifecycle.phase === "busy";
+  try {
+    return await startAdmin(port, {
+      "/healthz": () => plainPage(200, "ok"),
+      "/readyz": () => plainPage(isReady() ? 200 : 503, lifecycle.phase),
+      "/metrics": async () => {
+        const { type, text } = await telemetry.prometheus();
+        return { status: 200, type, body: text };
+      },
+    });
+  } catch (error) {
+    await listener.drain(0);
+    throw new Failure(
+      `--admin: 127.0.0.1:${port}: ${(error as NodeJS.ErrnoException).code}; choose another port (0 takes a free one)`,
+    );
+  }
 }
 
 async function bound(config: Config): Promise<BoundRole[]> {

@@ -5,14 +5,11 @@
  * it cannot be trusted to be a request. Nothing about a call is decided here: that is between `send` and the policies.
  */
 import type { Socket } from "node:net";
-import { Body, type BodySource, EMPTY_BODY } from "../body.ts";
-import { spokenBy } from "../capture/first-bytes.ts";
+import { Body, EMPTY_BODY } from "../body.ts";
 import { captureRequest } from "../capture/request.ts";
 import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
-import type { Timer } from "../clock.ts";
 import { asEgressError, EgressError, ERROR_CODES } from "../errors.ts";
 import type { EgressRequest, EgressResponse, FieldLines, Tunnel } from "../exchange.ts";
-import { BodyReader } from "../http1/body-reader.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
@@ -20,6 +17,8 @@ import { Patience } from "../patience.ts";
 import { adopt } from "./adopt.ts";
 import { answerFraming, answerHead, interimHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
 import type { ConnectionContext } from "./context.ts";
+import { IncomingBody } from "./incoming-body.ts";
+import { mayBePlain, Opening } from "./opening.ts";
 import { readHead } from "./read-head.ts";
 import { writeRefusal } from "./reply.ts";
 import { joinTunnel } from "./tunnel.ts";
@@ -28,19 +27,8 @@ import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 /** A body that is here with its head and no longer than this is handed on whole instead of streamed. */
 const WHOLE_BODY_BYTES_MAX = 16 * 1024;
 
-/** Where plain HTTP is never spoken: a tunnel there is dialled before it is promised, so that a failure can be answered. */
-const TLS_PORT = 443;
-/** How long a tunnel elsewhere waits for the application's first bytes before it is dialled. */
-const SILENCE_MS = 3000;
-
-interface OpeningTunnel {
-  readonly head: RequestHead;
-  readonly target: Target;
-  timer: Timer;
-}
-
 /** See the file's header. `closed` is called once. */
-export class ClientConnection implements BodySource {
+export class ClientConnection {
   readonly #socket: Socket;
   #role: ListenerRole;
   readonly #context: ConnectionContext;
@@ -52,15 +40,14 @@ export class ClientConnection implements BodySource {
   #requests = 0;
   #head: RequestHead | null = null;
   #request: EgressRequest | null = null;
-  #reader: BodyReader | null = null;
+  /** The request's body while it is still coming. */
+  #incoming: IncomingBody | null = null;
   #responseBody: Body | null = null;
   #responding = false;
   #keepAlive = false;
   #halfClosed = false;
-  /** The application sends its body only after a 100, which has not come yet. */
-  #awaitsContinue = false;
   /** A tunnel that has been promised and not been dialled yet. */
-  #opening: OpeningTunnel | null = null;
+  #opening: Opening | null = null;
   /** Counted in `context.tunnels`. */
   #holdsTunnel = false;
 
@@ -107,37 +94,31 @@ export class ClientConnection implements BodySource {
   /** Called every second or so: ends what has waited too long. */
   sweep(nowMs: number): void {
     const { limits, idleTimeoutMs } = this.#context;
-    const owesBody = this.#reader !== null && !this.#awaitsContinue;
+    const owesBody = this.#incoming !== null && !this.#incoming.awaitsContinue;
     const wait = waitOf(this.#phase, this.#socket, this.#pending !== null, owesBody);
     const moves = wait === "body" || wait === "taking";
     const progress = moves ? this.#socket.bytesRead + this.#socket.bytesWritten : this.#requests;
     if (!this.#patience.exhausted(wait, progress, nowMs, waitMsMax(wait, limits, idleTimeoutMs))) return;
     if (wait === "head") this.#refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
-    else if (wait === "body") this.#breakOff(new EgressError("BODY_TIMEOUT", "request body stopped"));
+    else if (wait === "body")
+      this.#breakOff(this.#incoming!, new EgressError("BODY_TIMEOUT", "request body stopped"));
     else if (wait === "taking") this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 
-  // The source of the request's body.
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    if (this.#phase === "exchange" && this.#pending === null) this.#socket.resume();
-  }
-
-  /** Nobody wants the rest of the request's body: it is read and dropped, and the connection ends after the answer. */
-  cancel(): void {
-    this.#keepAlive = false;
-    this.#socket.resume();
-  }
-
   /** Bytes came; they are only lent. Returns false to stop reading for now. */
   #receive(bytes: Buffer): boolean {
+    try {
+      return this.#read(bytes);
+    } catch (error) {
+      this.#collapse(error);
+      return false;
+    }
+  }
+
+  #read(bytes: Buffer): boolean {
     if (this.#phase === "tunnel") return this.#socket.push(Buffer.from(bytes));
-    if (this.#reader !== null) this.#feed(bytes, 0);
+    if (this.#incoming !== null) this.#feed(this.#incoming, bytes, 0);
     else if (this.#phase === "head") this.#readHead(this.#joined(bytes));
     else if (this.#phase === "opening") this.#lookInside(this.#joined(bytes));
     else if (this.#phase === "exchange") {
@@ -160,53 +141,37 @@ export class ClientConnection implements BodySource {
     if (read instanceof EgressError) return this.#refuse(read);
     const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#refuse(target);
-    if (read.head.method === "CONNECT" && this.#mayBePlain(target)) {
+    const { admits } = this.#context;
+    if (read.head.method === "CONNECT" && mayBePlain(target) && admits(target.host, target.port)) {
       this.#openTunnel(read.head, target, bytes.subarray(read.next));
     } else this.#begin(read.head, target, bytes, read.next);
-  }
-
-  #mayBePlain({ host, port }: Target): boolean {
-    return port !== TLS_PORT && this.#context.admits(host, port);
   }
 
   /** A tunnel to a port where plain HTTP may be spoken: opened at once, dialled when it is known that it is not. */
   #openTunnel(head: RequestHead, target: Target, early: Buffer): void {
     this.#phase = "opening";
     this.#pending = null;
-    this.#opening = { head, target, timer: this.#awaitSilence() };
+    this.#opening = new Opening(head, target, this.#context.clock, () => this.#dialTunnel());
     this.#socket.write(TUNNEL_OPEN, "latin1");
     if (early.length > 0) this.#lookInside(early);
   }
 
-  /** A server that speaks first would wait for ever for an application that waits for it. */
-  #awaitSilence(): Timer {
-    const { clock } = this.#context;
-    const dueMs = clock.now() + SILENCE_MS;
-    return clock.after(SILENCE_MS, () => {
-      if (this.#opening === null) return;
-      // Late means that the sandbox was frozen or starved: the application's bytes may be on their way all the same.
-      if (clock.now() - dueMs > SILENCE_MS / 2) this.#opening.timer = this.#awaitSilence();
-      else this.#dialTunnel();
-    });
-  }
-
   #lookInside(bytes: Buffer): void {
     this.#keep(bytes);
-    const spoken = spokenBy(bytes);
+    const opening = this.#opening!;
+    const spoken = opening.judge(bytes);
     if (spoken === "unknown") return;
     if (spoken === "other") return this.#dialTunnel();
-    const { target, timer } = this.#opening!;
-    timer.cancel();
+    const { host, port } = opening.target;
     this.#opening = null;
-    this.#role = { kind: "tunnel", host: target.host, port: target.port };
+    this.#role = { kind: "tunnel", host, port };
     this.#phase = "head";
     this.#readHead(this.#pending!);
   }
 
   #dialTunnel(): void {
-    if (this.#phase !== "opening") return;
-    const { head, target, timer } = this.#opening!;
-    timer.cancel();
+    const { head, target } = this.#opening!;
+    this.#opening!.cancel();
     this.#begin(head, target, this.#pending ?? Buffer.alloc(0), 0);
   }
 
@@ -216,7 +181,7 @@ export class ClientConnection implements BodySource {
     const isHere = bodyLength !== null && bodyLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - bodyAt);
     const next = isHere ? bodyAt + bodyLength : bodyAt;
     const body = !isHere
-      ? this.#streamBody(bodyLength)
+      ? this.#streamBody(head)
       : bodyLength === 0
         ? EMPTY_BODY
         : Body.of(bytes.latin1Slice(bodyAt, next));
@@ -227,13 +192,12 @@ export class ClientConnection implements BodySource {
     this.#request = request;
     // What comes behind a CONNECT that fails was meant for the tunnel, whoever wrote it, and must not be read as a request.
     this.#keepAlive = head.keepAlive && head.method !== "CONNECT";
-    this.#awaitsContinue = head.expectContinue;
     this.#phase = "exchange";
     this.#pending = null;
-    if (this.#reader !== null) this.#feed(bytes, next);
+    if (this.#incoming !== null) this.#feed(this.#incoming, bytes, next);
     else if (next < bytes.length) this.#keep(bytes.subarray(next));
     this.#send(request).then(
-      (response) => this.#respond(request, response),
+      (response) => this.#answer(request, response),
       (error) => this.#fail(request, asEgressError(error)),
     );
   }
@@ -243,11 +207,15 @@ export class ClientConnection implements BodySource {
     this.#pending = Buffer.from(bytes);
   }
 
-  #streamBody(length: number | null): Body {
-    const body = new Body(length, this);
-    const framing = length === null ? "chunked" : "length";
-    this.#reader = new BodyReader(body, framing, length ?? 0, true, this.#context.limits.headBytesMax);
-    return body;
+  #streamBody({ bodyLength, expectContinue }: RequestHead): Body {
+    this.#incoming = new IncomingBody({
+      socket: this.#socket,
+      length: bodyLength,
+      trailerBytesMax: this.#context.limits.headBytesMax,
+      awaitsContinue: expectContinue,
+      unwanted: () => void (this.#keepAlive = false),
+    });
+    return this.#incoming.body;
   }
 
   #send(request: EgressRequest): Promise<EgressResponse> {
@@ -263,26 +231,23 @@ export class ClientConnection implements BodySource {
     try {
       return this.#context.send(request);
     } catch (error) {
-      // A defect in one exchange ends that exchange, not the process.
       return Promise.reject(error);
     }
   }
 
   /** Feeds the request's body; what follows it is kept for the next request. */
-  #feed(bytes: Buffer, from: number): void {
-    const reader = this.#reader!;
-    if (from < bytes.length) this.#awaitsContinue = false;
-    const end = reader.feed(bytes, from);
-    if (typeof end === "string") return this.#breakOff(new EgressError("BAD_REQUEST", end));
-    if (reader.done) this.#reader = null;
-    if (end < bytes.length) this.#keep(bytes.subarray(end));
-    if (this.#pending !== null || (reader.full && !reader.done)) this.#socket.pause();
+  #feed(incoming: IncomingBody, bytes: Buffer, from: number): void {
+    const end = incoming.feed(bytes, from);
+    if (typeof end === "string") return this.#breakOff(incoming, new EgressError("BAD_REQUEST", end));
+    if (incoming.done) this.#incoming = null;
+    if (end === bytes.length) return;
+    this.#keep(bytes.subarray(end));
+    this.#socket.pause();
   }
 
   /** The request's body will not come to its end: whoever sends it on must stop, and no request can follow. */
-  #breakOff(error: EgressError): void {
-    const body = this.#reader!.body;
-    this.#reader = null;
+  #breakOff({ body }: IncomingBody, error: EgressError): void {
+    this.#incoming = null;
     this.#keepAlive = false;
     body.fail(error);
     this.#request?.cancelled.fire(error);
@@ -290,9 +255,24 @@ export class ClientConnection implements BodySource {
 
   #onInterim = (status: number, fields: FieldLines): void => {
     if (this.#responding || this.#head === null || this.#head.minor === 0) return;
-    if (status === 100) this.#awaitsContinue = false;
+    if (status === 100 && this.#incoming !== null) this.#incoming.awaitsContinue = false;
     this.#socket.write(interimHead(status, fields), "latin1");
   };
+
+  #answer(request: EgressRequest, response: EgressResponse): void {
+    try {
+      this.#respond(request, response);
+    } catch (error) {
+      this.#collapse(error);
+    }
+  }
+
+  /** A defect of ours in one exchange ends that exchange and its connection, not the process. */
+  #collapse(error: unknown): void {
+    const failure = asEgressError(error);
+    this.#request?.cancelled.fire(failure);
+    this.#finish(failure);
+  }
 
   #respond(request: EgressRequest, response: EgressResponse): void {
     if (this.#request !== request) {
@@ -401,7 +381,7 @@ export class ClientConnection implements BodySource {
   /** Ends our side and drops what still comes: a close with unread bytes would be a reset that may overtake the answer. */
   #linger(): void {
     this.#phase = "closing";
-    this.#reader = null;
+    this.#incoming = null;
     this.#pending = null;
     this.#socket.end();
     this.#socket.resume();
@@ -416,8 +396,8 @@ export class ClientConnection implements BodySource {
   #onEnd = (): void => {
     this.#halfClosed = true;
     if (this.#phase === "exchange") {
-      if (this.#reader !== null)
-        this.#breakOff(new EgressError("CLIENT_GONE", "ended inside the request body"));
+      if (this.#incoming !== null)
+        this.#breakOff(this.#incoming, new EgressError("CLIENT_GONE", "ended inside the request body"));
     } else if (this.#phase === "opening") {
       // It may still listen: what it had to say is here.
       this.#dialTunnel();
@@ -427,11 +407,11 @@ export class ClientConnection implements BodySource {
   };
 
   #onClose(): void {
-    this.#opening?.timer.cancel();
+    this.#opening?.cancel();
     const request = this.#request;
     if (request === null || this.#phase === "tunnel") return;
     const error = new EgressError("CLIENT_GONE", "the application closed its connection");
-    this.#reader?.body.fail(error);
+    this.#incoming?.body.fail(error);
     this.#responseBody?.cancel(error);
     request.cancelled.fire(error);
     this.#settle(error);

@@ -43,6 +43,8 @@ export interface Telemetry {
   /** The policy that watches the calls of one route ("" for the destination's own policy). First in the chain. */
   observe(destination: string, route: string): Policy;
   metrics(): MetricsSnapshot;
+  /** The metrics in the text format of Prometheus, and its content type. Loads the writer when first asked. */
+  prometheus(): Promise<{ readonly type: string; readonly text: string }>;
   /**
    * Loads and opens the log. Call it once, when the sandbox is up. Resolves also when there can be no log: then `problem` says
    * why.
@@ -116,6 +118,11 @@ class Room implements Telemetry {
       internalErrors: this.#internalErrors,
       destinations: this.#metrics.snapshot(),
     };
+  }
+
+  async prometheus(): Promise<{ type: string; text: string }> {
+    const { PROMETHEUS_CONTENT_TYPE, prometheusText } = await import("./prometheus.ts");
+    return { type: PROMETHEUS_CONTENT_TYPE, text: prometheusText(this.metrics()) };
   }
 
   async start(): Promise<void> {

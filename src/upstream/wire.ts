@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { Body, type BodySink, type BodySource } from "../body.ts";
 import type { Clock } from "../clock.ts";
-import { EgressError } from "../errors.ts";
+import { asEgressError, EgressError } from "../errors.ts";
 import { type AttemptFacts, type EgressRequest, EgressResponse } from "../exchange.ts";
 import { BodyReader } from "../http1/body-reader.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
@@ -149,9 +149,14 @@ export class Wire implements BodySource {
       this.#close();
       return false;
     }
-    return exchange.reader === null
-      ? this.#readHead(exchange, bytes)
-      : this.#readBody(exchange, exchange.reader, bytes, 0);
+    try {
+      return exchange.reader === null
+        ? this.#readHead(exchange, bytes)
+        : this.#readBody(exchange, exchange.reader, bytes, 0);
+    } catch (error) {
+      // A defect of ours in one exchange ends that exchange, not the process.
+      return this.#refuse(asEgressError(error));
+    }
   }
 
   #readHead(exchange: InFlight, bytes: Buffer): boolean {
