@@ -126,13 +126,6 @@ export const ERROR_CODES = facts({
     stage: "admit",
     meaning: "The destination resolves to an address that the policy does not allow.",
   },
-  LOOP_DETECTED: {
-    status: 508,
-    blame: "proxy",
-    reached: "final",
-    stage: "admit",
-    meaning: "The request already passed through this proxy.",
-  },
   RATE_LIMITED: {
     status: 429,
     blame: "proxy",

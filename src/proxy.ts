@@ -24,6 +24,11 @@ export interface ProxyParts {
   readonly bindings: readonly BoundRole[];
   /** Ports of this process besides those of `bindings`: no call may reach them either. */
   readonly ownPorts?: () => readonly number[];
+  /**
+   * Told of a destination whose certificate or trust cannot be used, when the others are to be served all the same: its calls
+   * then fail with IDENTITY_UNAVAILABLE. Without it `createProxy` throws.
+   */
+  readonly reportBroken?: (problem: Error) => void;
   /** How names become addresses; the system's way unless given. */
   readonly resolver?: Resolver;
 }
@@ -37,11 +42,11 @@ export interface Proxy {
 
 /**
  * Joins the rooms and serves.
- * @throws TlsFileError when a certificate of the policy cannot be used; nothing serves then
+ * @throws TlsFileError when a certificate of the policy cannot be used and there is no `reportBroken`; nothing serves then
  */
 export function createProxy(
   config: Config,
-  { clock, lifecycle, bindings, ownPorts, resolver }: ProxyParts,
+  { clock, lifecycle, bindings, ownPorts, reportBroken, resolver }: ProxyParts,
 ): Proxy {
   const { limits, destinations, acl } = config;
 
@@ -52,7 +57,7 @@ export function createProxy(
     () => new Set([...listener.ports(), ...(ownPorts?.() ?? [])]),
   );
   const upstream = new Upstream({ limits, clock, ...(resolver === undefined ? {} : { resolver }) });
-  const tlsOf = createTlsClients(destinations);
+  const tlsOf = createTlsClients(destinations, reportBroken ?? null);
 
   // What is noted about a call, from outside of everything that may refuse it.
   const telemetry = createTelemetry(config.telemetry, { clock, lifecycle, version: config.version });

@@ -39,8 +39,8 @@ async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   return compileOrThrow(loaded.text, basename(found.path)).config;
 }
 
-/** Tells the wrapper, which starts after every extension has registered, where the proxy listens. */
-function publishPort(port: number, env: NodeJS.ProcessEnv): void {
+/** Tells the wrapper, which starts after every extension has registered, where the proxy listens; "off": nowhere. */
+function publishPort(port: number | "off", env: NodeJS.ProcessEnv): void {
   const path = `${env.TMPDIR || "/tmp"}/outrider.port`;
   try {
     // A new file put in place: a link that function code left there in an earlier life of the sandbox is replaced, not followed.
@@ -72,6 +72,14 @@ function surviveDefect(error: Error): void {
     say(`defect, serving on: ${error.stack?.split("\n").slice(0, 3).join(" | ") ?? error.message}`);
 }
 
+/** The life of an extension that has nothing to do: exiting would take the function with it. */
+async function standAside(host: LambdaHost, env: NodeJS.ProcessEnv): Promise<number> {
+  publishPort("off", env);
+  await host.register(EXTENSION_NAME);
+  while ((await host.next()).kind !== "shutdown");
+  return 0;
+}
+
 /** From start to the end of the sandbox. Resolves with the exit code. */
 async function main(env: NodeJS.ProcessEnv): Promise<number> {
   const runtimeApi = env.AWS_LAMBDA_RUNTIME_API;
@@ -81,7 +89,12 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
     );
   const host = new LambdaHost(runtimeApi);
   const config = await readConfig(env);
-  const bindings = await bindAll(config);
+  const bindings = await bindAll(config).catch((error: Error) => {
+    if (config.onProxyFailure === "closed") throw error;
+    say(`${error.message}; on_proxy_failure is open: the function runs without Outrider`);
+    return null;
+  });
+  if (bindings === null) return await standAside(host, env);
   publishPort(bindings[0]!.binding.port, env);
   // From here the function may connect; what it sends waits until the warm tier serves it.
   await host.register(EXTENSION_NAME);
@@ -91,7 +104,9 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
   process.on("uncaughtException", surviveDefect);
   try {
     const { createProxy } = await import("../../src/proxy.ts");
-    const { telemetry } = createProxy(config, { clock, lifecycle, bindings });
+    const tolerant =
+      config.onProxyFailure === "open" ? { reportBroken: ({ message }: Error) => say(message) } : {};
+    const { telemetry } = createProxy(config, { clock, lifecycle, bindings, ...tolerant });
     lifecycle.ready();
     // The first wait is also the word that init is done; the idle tier loads inside it.
     let event = host.next();

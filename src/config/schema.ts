@@ -127,7 +127,7 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
   on_proxy_failure: oneOf("open", "closed")
     .optional()
     .describe(
-      "What happens to calls when the proxy itself cannot run: `open` lets them go out directly and ungoverned, `closed` lets them fail.",
+      "What happens on Lambda when the proxy cannot start as the policy says. `open`: the function runs; without a port its calls go out directly and ungoverned, and with a certificate missing only the calls that need it fail. `closed`: the function does not start.",
     ),
   listen: mapping("listen", "Where the proxy listens.", {
     port: whole(0, 65_535).optional().describe("0 takes a free port."),

@@ -23,7 +23,6 @@ const REASONS: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
   504: "Gateway Timeout",
   505: "HTTP Version Not Supported",
-  508: "Loop Detected",
 };
 
 /** Status line, fields and body of a refusal, as latin1. `headOnly` leaves the body out (HEAD), not its length. */

@@ -12,6 +12,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import type { Destination, TlsOrigination } from "../config/types.ts";
+import { EgressError } from "../errors.ts";
 import type { Address } from "./resolve.ts";
 import { identityProblem } from "./server-identity.ts";
 
@@ -38,23 +39,39 @@ export const PLAIN_TLS: TlsOrigination = {
   minVersion: "TLSv1.2",
 };
 
+/** Told of a destination whose files cannot be used, by a host that serves the others all the same. */
+export type ReportBroken = (problem: TlsFileError) => void;
+
 /**
  * The TLS clients of all destinations, those with a `tls` section made at once. The others share one, made at their first
  * `https` call: reading Node's bundled roots takes some 10 ms, and an application that tunnels never needs it.
- * @throws TlsFileError
+ * With `report`, calls to a destination whose files cannot be used fail with IDENTITY_UNAVAILABLE.
+ * @throws TlsFileError without `report`
  */
 export function createTlsClients(
   destinations: readonly Destination[],
+  report: ReportBroken | null,
 ): (destination: Destination) => () => TlsClient {
-  const own = new Map<Destination, TlsClient>();
+  const own = new Map<Destination, () => TlsClient>();
   for (const destination of destinations) {
-    if (destination.tls !== null) own.set(destination, createTlsClient(destination.name, destination.tls));
+    if (destination.tls !== null) own.set(destination, clientOf(destination.name, destination.tls, report));
   }
   let shared: TlsClient | null = null;
-  return (destination) => {
-    const client = own.get(destination);
-    return client === undefined ? () => (shared ??= createTlsClient("", PLAIN_TLS)) : () => client;
-  };
+  const plain = () => (shared ??= createTlsClient("", PLAIN_TLS));
+  return (destination) => own.get(destination) ?? plain;
+}
+
+function clientOf(name: string, options: TlsOrigination, report: ReportBroken | null): () => TlsClient {
+  try {
+    const client = createTlsClient(name, options);
+    return () => client;
+  } catch (error) {
+    if (report === null || !(error instanceof TlsFileError)) throw error;
+    report(error);
+    return () => {
+      throw new EgressError("IDENTITY_UNAVAILABLE", error.message, error);
+    };
+  }
 }
 
 /**

@@ -20,7 +20,7 @@ export interface Reach {
   readonly address: { readonly host: string; readonly port: number } | null;
   /** Calls that the application makes in plain HTTP are made in TLS; port 80 becomes 443. */
   readonly originate: boolean;
-  /** The client for `https`; asked for when the first such call comes. */
+  /** The client for `https`; asked for when the first such call comes. Throws an EgressError when there can be none. */
   readonly tls: () => TlsClient;
   readonly policy: Pick<RoutePolicy, "dnsTimeoutMs" | "connectTimeoutMs" | "tlsTimeoutMs" | "idleTimeoutMs">;
   /** Whether `host`, dialled for this destination, may be at an address. */
@@ -101,13 +101,22 @@ export class Upstream {
       if (request.method === "CONNECT") return this.#tunnel(reach, request, facts);
       if (request.upgrade !== "") return this.#dialAndSend(reach, request, facts, false);
       const repeatable = request.body.whole !== null && IDEMPOTENT.has(request.method);
-      const wire = this.#pool.take(poolKey(reach, request), repeatable);
+      const wire = this.#takeIdle(reach, request, repeatable);
       if (wire === null) return this.#dialAndSend(reach, request, facts, true);
       facts.reused = true;
       wire.idleTimeoutMs = reach.policy.idleTimeoutMs;
       const sent = wire.send(request, facts);
       return repeatable ? sent.catch((error) => this.#replay(reach, request, facts, error)) : sent;
     };
+  }
+
+  #takeIdle(reach: Reach, request: EgressRequest, repeatable: boolean): Wire | null {
+    try {
+      return this.#pool.take(poolKey(reach, request), repeatable);
+    } catch {
+      // Without its identity a destination has no connections; dialling says why.
+      return null;
+    }
   }
 
   /** A pooled connection broke. When it had not answered at all, it had most likely been closed before the request came. */

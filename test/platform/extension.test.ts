@@ -1,9 +1,12 @@
 /** The extension's own conduct: bad input is one clear line and an exit, and the end lets calls in flight finish. */
+import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Origin, scriptedOrigin, silence, step } from "../kit/origin.ts";
-import { rawClient } from "../kit/raw-client.ts";
+import { field } from "../kit/message.ts";
+import { type Origin, ok, scriptedOrigin, silence, step } from "../kit/origin.ts";
+import { askOnce, rawClient } from "../kit/raw-client.ts";
 import {
   type ExtensionOptions,
   invokeEvent,
@@ -89,12 +92,30 @@ describe("the extension, started with", () => {
     const taken = createServer();
     await new Promise<void>((listening) => taken.listen(0, "127.0.0.1", listening));
     const { port } = taken.address() as AddressInfo;
-    await using extension = await startExtension({ policy: compiledPolicy({ listen: { port } }) });
+    const policy = compiledPolicy({ on_proxy_failure: "closed", listen: { port } });
+    await using extension = await startExtension({ policy });
     expect(await extension.ended).toEqual({ code: 1, signal: null });
     expect(extension.errors).toEqual([
       `outrider: listen.port: 127.0.0.1:${port}: another program listens there; stop it or choose another port (0 takes a free one)`,
     ]);
     expect(extension.api.count).toBe(0);
+    taken.close();
+  });
+
+  test("a port that is in use and on_proxy_failure: open, stands aside: the wrapper is told, the function runs", async () => {
+    const taken = createServer();
+    await new Promise<void>((listening) => taken.listen(0, "127.0.0.1", listening));
+    const { port } = taken.address() as AddressInfo;
+    const policy = compiledPolicy({ on_proxy_failure: "open", listen: { port } });
+    await using extension = await startExtension({ policy });
+    const next = await extension.registered();
+    expect(next.path).toBe("/2020-01-01/extension/event/next");
+    expect(readFileSync(join(extension.folder, "outrider.port"), "utf8")).toBe("off\n");
+    next.answer(200, shutdownEvent(2000));
+    expect(await extension.ended).toEqual({ code: 0, signal: null });
+    expect(extension.errors).toEqual([
+      expect.stringMatching(/another program listens there.*the function runs without Outrider$/),
+    ]);
     taken.close();
   });
 
@@ -111,7 +132,10 @@ describe("the extension, started with", () => {
 
   test("a certificate file that is missing, tells Lambda and the log which key and which path", async () => {
     const tls = { client_cert: "file:/nowhere/client.pem", client_key: "file:/nowhere/client.key" };
-    const policy = compiledPolicy({ destinations: [{ name: "pay", hosts: ["pay.example"], tls }] });
+    const policy = compiledPolicy({
+      on_proxy_failure: "closed",
+      destinations: [{ name: "pay", hosts: ["pay.example"], tls }],
+    });
     await using extension = await startExtension({ policy });
     const failed = await extension.registered();
     expect(failed.path).toBe("/2020-01-01/extension/init/error");
@@ -124,6 +148,27 @@ describe("the extension, started with", () => {
     expect(JSON.parse(failed.body)).toMatchObject({ errorMessage: line });
     expect(extension.errors).toEqual([`outrider: ${line}`]);
     expect(await listens(await extension.port())).toBe(false);
+  });
+
+  test("a certificate file that is missing and on_proxy_failure: open, fails the calls that need it and no others", async () => {
+    const tls = { client_cert: "file:/nowhere/client.pem", client_key: "file:/nowhere/client.key" };
+    const policy = compiledPolicy({
+      on_proxy_failure: "open",
+      destinations: [{ name: "pay", hosts: ["pay.example"], tls }],
+    });
+    await using origin = await scriptedOrigin([ok("well")], { host: UPSTREAM_HOST });
+    await using extension = await startExtension({ policy });
+    const next = await extension.registered();
+    const port = await extension.port();
+    const broken = await askOnce(port, "GET http://pay.example/ HTTP/1.1\r\nHost: pay.example\r\n\r\n");
+    expect(field(broken, "Outrider-Error")).toBe("IDENTITY_UNAVAILABLE");
+    const other = `GET http://${origin.authority}/ HTTP/1.1\r\nHost: ${origin.authority}\r\n\r\n`;
+    expect((await askOnce(port, other)).status).toBe(200);
+    next.answer(200, shutdownEvent(2000));
+    expect(await extension.ended).toEqual({ code: 0, signal: null });
+    expect(extension.errors).toEqual([
+      expect.stringContaining("tls.client_cert: /nowhere/client.pem: no such file"),
+    ]);
   });
 
   test("an API that refuses it, says what the API said on one line, and listens no more", async () => {

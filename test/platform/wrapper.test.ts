@@ -41,6 +41,12 @@ function start(
 }
 
 describe("the wrapper", () => {
+  test("sets nothing when the extension stands aside", () => {
+    const { env, args } = start({}, "off\n", ["a b"]);
+    expect(Object.keys(env).filter((name) => /proxy/i.test(name))).toEqual([]);
+    expect(args).toEqual(["a b"]);
+  });
+
   test("names the proxy in every variable that a client reads, in both cases", () => {
     const { env } = start({}, "40123\n");
     for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "grpc_proxy"]) {
