@@ -1,7 +1,7 @@
 // Builds what is shipped: the command line (dist/outrider.js) and the Lambda layer's tree (dist/layer/opt). Both are split into
 // chunks, so that what nobody waits for is neither read nor parsed at a cold start; dist/meta-*.json say what went where, and
 // test/shape holds the tiers against them.
-import { chmod, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const quiet = process.argv.includes("--quiet");
@@ -33,6 +33,18 @@ const common = {
 const REQUIRE =
   'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);\n';
 
+/** The licences of the packages that `inputs` bring into a bundle, as those licences ask for. */
+async function licenses(inputs) {
+  const folders = inputs.map((file) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]).filter(Boolean);
+  const texts = [...new Set(folders)].sort().map(async (folder) => {
+    const { name, version, license } = JSON.parse(await readFile(`${folder}/package.json`, "utf8"));
+    const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (file === undefined) throw new Error(`${name} ships no licence text; it cannot be bundled`);
+    return `${name} ${version} (${license})\n\n${await readFile(`${folder}/${file}`, "utf8")}`;
+  });
+  return (await Promise.all(texts)).join(`\n${"-".repeat(80)}\n`);
+}
+
 async function emit(name, ...builds) {
   const results = await Promise.all(builds.map((options) => build({ ...common, ...options })));
   const outputFiles = results.flatMap((result) => result.outputFiles);
@@ -50,6 +62,7 @@ async function emit(name, ...builds) {
     outputs: Object.assign({}, ...results.map((result) => result.metafile.outputs)),
   };
   await writeFile(`dist/meta-${name}.json`, JSON.stringify(metafile));
+  await writeFile(`${builds[0].outdir}/LICENSES.txt`, await licenses(Object.keys(metafile.inputs)));
   if (!quiet) {
     const bytes = outputFiles.reduce((sum, file) => sum + file.contents.length, 0);
     console.log(`${name}: ${outputFiles.length} files, ${Math.round(bytes / 1024)} KiB`);
