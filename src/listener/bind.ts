@@ -13,7 +13,7 @@ export interface Binding {
   readonly port: number;
   /** Hands over the connections that wait and all that come. Called once. */
   serve(accept: (socket: Socket) => void): void;
-  /** Stops listening; open connections stay open. Resolves when the port is free. */
+  /** Stops listening and closes what waits; connections that are served stay open. Resolves when the port is free. */
   close(): Promise<void>;
 }
 
@@ -72,7 +72,11 @@ export function bind(host: string, port: number): Promise<Binding> {
           accept = taker;
           for (const socket of waiting.splice(0)) if (!socket.destroyed) taker(socket);
         },
-        close: () => new Promise((closed) => server.close(() => closed())),
+        close: () => {
+          // Nobody will ever serve them, and the server counts them as open.
+          for (const socket of waiting.splice(0)) socket.destroy();
+          return new Promise((closed) => server.close(() => closed()));
+        },
       });
     });
   });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { policy } from "../../bench/peers/outrider.ts";
 import { compile } from "../../src/config/compile.ts";
 
-test("the policy of the bench is valid, and has limits, retries, deadlines, traces and sampled logs on", () => {
+test("the policy of the bench is valid, and has limits, deadlines, traces and sampled logs on", () => {
   const compiled = compile(policy({ port: 40_000, originPort: 40_001 }), "outrider.yaml");
   expect(compiled).toMatchObject({ ok: true, warnings: [] });
   if (!compiled.ok) return;
@@ -15,7 +15,6 @@ test("the policy of the bench is valid, and has limits, retries, deadlines, trac
     allowAddresses: ["127.0.0.1:40001"],
     policy: {
       timeoutMs: 10_000,
-      retry: { maxRetries: 2 },
       rateLimit: { perSecond: 100_000 },
       concurrency: { max: 1000 },
       propagate: ["tracecontext", "xray"],
