@@ -10,17 +10,16 @@ import { captureRequest } from "../capture/request.ts";
 import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
 import { asEgressError, EgressError, ERROR_CODES } from "../errors.ts";
 import type { EgressRequest, EgressResponse, FieldLines, Tunnel } from "../exchange.ts";
-import { BodyWriter } from "../http1/body-writer.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
 import { Patience } from "../patience.ts";
 import { adopt } from "./adopt.ts";
-import { answerFraming, answerHead, interimHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
+import { answerFraming, answerHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
+import { AnswerWriter } from "./answer-writer.ts";
 import type { ConnectionContext } from "./context.ts";
 import { IncomingBody } from "./incoming-body.ts";
 import { mayBePlain, Opening } from "./opening.ts";
 import { readHead } from "./read-head.ts";
-import { writeRefusal } from "./reply.ts";
 import { joinTunnel } from "./tunnel.ts";
 import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 
@@ -33,6 +32,7 @@ export class ClientConnection {
   #role: ListenerRole;
   readonly #context: ConnectionContext;
   readonly #patience = new Patience();
+  readonly #writer: AnswerWriter;
   #phase: Phase = "head";
   /** Bytes that have arrived and are not understood yet. Bounded: reading stops while a request is served. */
   #pending: Buffer | null = null;
@@ -42,8 +42,6 @@ export class ClientConnection {
   #request: EgressRequest | null = null;
   /** The request's body while it is still coming. */
   #incoming: IncomingBody | null = null;
-  #responseBody: Body | null = null;
-  #responding = false;
   #keepAlive = false;
   #halfClosed = false;
   /** A tunnel that has been promised and not been dialled yet. */
@@ -59,6 +57,7 @@ export class ClientConnection {
   ) {
     const socket = adopt(accepted, (bytes) => this.#receive(bytes));
     this.#socket = socket;
+    this.#writer = new AnswerWriter(socket);
     this.#role = role;
     this.#context = context;
     // The close that follows tells all there is to tell.
@@ -135,6 +134,7 @@ export class ClientConnection {
   #readHead(bytes: Buffer): void {
     const read = readHead(bytes, this.#context.limits);
     if (read === null) {
+      if (this.#halfClosed) return this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
       this.#keep(bytes);
       return;
     }
@@ -196,6 +196,7 @@ export class ClientConnection {
     this.#pending = null;
     if (this.#incoming !== null) this.#feed(this.#incoming, bytes, next);
     else if (next < bytes.length) this.#keep(bytes.subarray(next));
+    if (this.#halfClosed && this.#incoming !== null) this.#endedInBody(this.#incoming);
     this.#send(request).then(
       (response) => this.#answer(request, response),
       (error) => this.#fail(request, asEgressError(error)),
@@ -253,10 +254,14 @@ export class ClientConnection {
     this.#request?.cancelled.fire(error);
   }
 
+  #endedInBody(incoming: IncomingBody): void {
+    this.#breakOff(incoming, new EgressError("CLIENT_GONE", "ended inside the request body"));
+  }
+
   #onInterim = (status: number, fields: FieldLines): void => {
-    if (this.#responding || this.#head === null || this.#head.minor === 0) return;
+    if (this.#writer.begun || this.#head === null || this.#head.minor === 0) return;
     if (status === 100 && this.#incoming !== null) this.#incoming.awaitsContinue = false;
-    this.#socket.write(interimHead(status, fields), "latin1");
+    this.#writer.interim(status, fields);
   };
 
   #answer(request: EgressRequest, response: EgressResponse): void {
@@ -283,24 +288,12 @@ export class ClientConnection {
     }
     if (response.tunnel !== null) return this.#joinTunnel(request, response, response.tunnel);
     const head = this.#head!;
-    const body = response.body;
     const bodiless = isBodiless(head, response);
     const framing = answerFraming(head, response, bodiless);
-    this.#responding = true;
     // A request whose body is still coming has to be read to its end before another could begin; closing is cheaper and safer.
     this.#keepAlive &&= this.#mayGoOn(request) && (bodiless || framing !== NO_BODY);
     const text = answerHead(head, response, framing, this.#keepAlive);
-    if (body.whole !== null) {
-      body.passedBytes = body.whole.length;
-      this.#socket.write(bodiless ? text : text + body.whole, "latin1");
-      this.#finish(null);
-      return;
-    }
-    this.#responseBody = body;
-    this.#socket.cork();
-    this.#socket.write(text, "latin1");
-    body.pipe(new BodyWriter(this.#socket, framing === CHUNKED, (error) => this.#finish(error)));
-    this.#socket.uncork();
+    this.#writer.respond(text, response.body, framing === CHUNKED, bodiless, this.#finish);
   }
 
   #joinTunnel(request: EgressRequest, response: EgressResponse, tunnel: Tunnel): void {
@@ -324,31 +317,31 @@ export class ClientConnection {
   /** Writes a refusal in place of the response, or, when the response has begun, makes the break visible. */
   #fail(request: EgressRequest, error: EgressError): void {
     if (this.#request !== request) return;
-    const told = this.#responding || this.#opening !== null;
+    const told = this.#writer.begun || this.#opening !== null;
     if (told || ERROR_CODES[error.code].status === 0) return this.#finish(error);
-    this.#responding = true;
     const head = this.#head!;
     this.#keepAlive &&= this.#mayGoOn(request) && head.minor === 1;
-    this.#socket.write(writeRefusal(error, request.id, this.#keepAlive, head.method === "HEAD"), "latin1");
+    this.#writer.refuse(error, request.id, this.#keepAlive, head.method === "HEAD");
     this.#settle(error);
     this.#next();
   }
 
   #mayGoOn(request: EgressRequest): boolean {
-    return !this.#halfClosed && !this.#context.draining && request.body.over;
+    const more = !this.#halfClosed || this.#pending !== null;
+    return more && !this.#context.draining && request.body.over;
   }
 
   /** The response is over: `null` when all of it was written. */
-  #finish(error: EgressError | null): void {
+  #finish = (error: EgressError | null): void => {
     this.#settle(error);
     if (error !== null) this.#socket.resetAndDestroy();
     else this.#next();
-  }
+  };
 
   #settle(error: EgressError | null): void {
     const request = this.#request;
     this.#request = null;
-    this.#responseBody = null;
+    this.#writer.over();
     if (this.#holdsTunnel) {
       this.#holdsTunnel = false;
       this.#context.tunnels -= 1;
@@ -358,7 +351,6 @@ export class ClientConnection {
 
   /** After an answer: the next request of this connection, or its end. */
   #next(): void {
-    this.#responding = false;
     if (!this.#keepAlive) return this.#linger();
     this.#phase = "head";
     // Who does not take the answers gets no further ones: else a pipeline of small requests would fill the memory with large answers.
@@ -374,7 +366,7 @@ export class ClientConnection {
 
   /** Refuses what is no request, and ends. */
   #refuse(error: EgressError): void {
-    this.#socket.write(writeRefusal(error, this.#context.nextCallId(), false, false), "latin1");
+    this.#writer.refuse(error, this.#context.nextCallId(), false, false);
     this.#linger();
   }
 
@@ -388,7 +380,7 @@ export class ClientConnection {
   }
 
   #onDrain(): void {
-    this.#responseBody?.resume();
+    this.#writer.resume();
     if (this.#phase === "head" && this.#socket.isPaused()) this.#readOn();
   }
 
@@ -396,8 +388,7 @@ export class ClientConnection {
   #onEnd = (): void => {
     this.#halfClosed = true;
     if (this.#phase === "exchange") {
-      if (this.#incoming !== null)
-        this.#breakOff(this.#incoming, new EgressError("CLIENT_GONE", "ended inside the request body"));
+      if (this.#incoming !== null) this.#endedInBody(this.#incoming);
     } else if (this.#phase === "opening") {
       // It may still listen: what it had to say is here.
       this.#dialTunnel();
@@ -412,7 +403,7 @@ export class ClientConnection {
     if (request === null || this.#phase === "tunnel") return;
     const error = new EgressError("CLIENT_GONE", "the application closed its connection");
     this.#incoming?.body.fail(error);
-    this.#responseBody?.cancel(error);
+    this.#writer.cancel(error);
     request.cancelled.fire(error);
     this.#settle(error);
   }

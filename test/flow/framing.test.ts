@@ -71,7 +71,9 @@ test("a request that comes byte by byte is relayed once and whole", async () => 
   using client = await proxy.client();
   for (const byte of post(origin, "abc")) await client.write(byte);
   expect((await client.response()).status).toBe(200);
-  expect(origin.received).toBe(`POST / HTTP/1.1\r\nHost: ${origin.authority}\r\nContent-Length: 3\r\n\r\nabc`);
+  expect(origin.received).toBe(
+    `POST / HTTP/1.1\r\nHost: ${origin.authority}\r\nContent-Length: 3\r\n\r\nabc`,
+  );
 });
 
 test("a length of nothing and no length stay apart", async () => {
@@ -172,7 +174,9 @@ describe("requests one behind the other", () => {
     await using origin = await scriptedOrigin([
       step(({ peer, request }) => {
         const said = `${request.startLine} ${request.body}`;
-        return peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${said.length}\r\n\r\n${said}`).then(() => true);
+        return peer
+          .write(`HTTP/1.1 200 OK\r\nContent-Length: ${said.length}\r\n\r\n${said}`)
+          .then(() => true);
       }),
     ]);
     await using proxy = await startProxy();
@@ -183,7 +187,12 @@ describe("requests one behind the other", () => {
     );
     const bodies: string[] = [];
     for (let call = 0; call < 4; call++) bodies.push((await client.response()).body.toString());
-    expect(bodies).toEqual(["GET /1 HTTP/1.1 ", "POST /2 HTTP/1.1 abc", "PUT /3 HTTP/1.1 z", "GET /4 HTTP/1.1 "]);
+    expect(bodies).toEqual([
+      "GET /1 HTTP/1.1 ",
+      "POST /2 HTTP/1.1 abc",
+      "PUT /3 HTTP/1.1 z",
+      "GET /4 HTTP/1.1 ",
+    ]);
   });
 
   test("are sent on one at a time", async () => {
@@ -229,7 +238,9 @@ describe("requests one behind the other", () => {
 
 describe("an application that ends its side", () => {
   test("behind its request still gets the answer", async () => {
-    await using origin = await scriptedOrigin([drip("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "la", "te")]);
+    await using origin = await scriptedOrigin([
+      drip("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "la", "te"),
+    ]);
     await using proxy = await startProxy();
     using client = await proxy.client();
     await client.write(get(origin));

@@ -45,7 +45,11 @@ describe("Expect: 100-continue", () => {
     using client = await proxy.client();
     await client.write(headOf(origin));
     const final = await client.anyResponse();
-    expect([final.status, final.body.toString(), field(final, "connection")]).toEqual([status, "no", "close"]);
+    expect([final.status, final.body.toString(), field(final, "connection")]).toEqual([
+      status,
+      "no",
+      "close",
+    ]);
     expect(await client.gone()).toBe("end");
     // Nobody can tell whether the application's next bytes are that body or a request: neither connection is used again.
     await origin.connections[0]!.gone();

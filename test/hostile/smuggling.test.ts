@@ -79,7 +79,7 @@ describe("S5: a chunked body that can be read in two ways is cut off, and the or
     using client = await proxy.client();
     await client.write(`${post1(origin, "Transfer-Encoding: chunked\r\n")}2\r\nok\r\n`);
     await origin.connected(1);
-    await origin.connections[0]!.until("2\r\nok\r\n");
+    await origin.connections[0]!.seen("2\r\nok\r\n");
     await client.write(body + hidden(origin));
     const response = await client.response();
     expect([response.status, field(response, "outrider-error")]).toEqual([400, "BAD_REQUEST"]);

@@ -102,6 +102,11 @@ export class Peer {
     return this.#parting!;
   }
 
+  /** Resolves once `text` has arrived, taken already or not. */
+  async seen(text: string): Promise<void> {
+    await this.#wait(JSON.stringify(text), () => this.received.includes(text));
+  }
+
   /** Resolves once `bytes` bytes have arrived in all. */
   async arrivedInAll(bytes: number): Promise<void> {
     await this.#wait(`${bytes} bytes in all`, () => this.#arrivedBytes() >= bytes);
