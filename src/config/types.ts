@@ -24,7 +24,7 @@ export interface Config {
 
 /** Where the proxy listens. */
 export interface Listen {
-  /** 127.0.0.1 unless `unsafe_bind` names another on purpose (RELIABILITY S1). */
+  /** 127.0.0.1 unless `unsafe_bind` names another on purpose (SECURITY.md, S1). */
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;

@@ -95,18 +95,6 @@ export function withField(fields: FieldLines, name: string, value: string): Fiel
   return `${withoutField(fields, name)}${name}: ${value}\r\n`;
 }
 
-/** All fields as `[name, value]`, in order and with their case. */
-export function fieldPairs(fields: FieldLines): [string, string][] {
-  const pairs: [string, string][] = [];
-  for (let at = 0; at < fields.length; ) {
-    const colon = fields.indexOf(":", at);
-    const end = fields.indexOf("\r\n", at);
-    pairs.push([fields.slice(at, colon), trimBlanks(fields, colon + 1, end)]);
-    at = end + 2;
-  }
-  return pairs;
-}
-
 /**
  * A test for the presence of `names` (lower case, at most 31): the bits of the result stand for the names in their order. One walk
  * for all of them, for stages that ask about fields which most calls do not have.

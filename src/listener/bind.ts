@@ -4,7 +4,7 @@
  */
 
 import * as net from "node:net";
-import { createServer, isIP, isIPv4, type ListenOptions, type Server, type Socket } from "node:net";
+import { createServer, isIP, type ListenOptions, type Server, type Socket } from "node:net";
 
 /** One listening socket. */
 export interface Binding {
@@ -21,11 +21,6 @@ export interface Binding {
 const BACKLOG = 511;
 /** Connections that may wait before `serve`. Overflow: reset, as a full backlog would do. */
 const WAITING_MAX = 1024;
-
-/** Whether `host` is loopback: the only place where the proxy listens unless the policy says `unsafe_bind`. */
-export function isLoopback(host: string): boolean {
-  return host === "::1" || (isIPv4(host) && host.startsWith("127."));
-}
 
 /**
  * A socket that is bound without a name look-up, where Node can do that (24.19): `listen({ host })` loads `node:dns` and asks a

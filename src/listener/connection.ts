@@ -259,7 +259,7 @@ export class ClientConnection {
   }
 
   #onInterim = (status: number, fields: FieldLines): void => {
-    if (this.#writer.begun || this.#head === null || this.#head.minor === 0) return;
+    if (this.#request === null || this.#writer.begun || this.#head!.minor === 0) return;
     if (status === 100 && this.#incoming !== null) this.#incoming.awaitsContinue = false;
     this.#writer.interim(status, fields);
   };

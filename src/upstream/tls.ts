@@ -3,7 +3,7 @@
  * then; sessions are resumed per destination and host. Verification cannot be turned off.
  */
 import { readFileSync, statSync } from "node:fs";
-import { isIP, type OnReadOpts, type Socket } from "node:net";
+import { isIP, type OnReadOpts } from "node:net";
 import {
   connect,
   createSecureContext,
@@ -169,8 +169,3 @@ const readableByOthers = (mode: number): boolean => (mode & 0o077) !== 0;
 const isReadOnlyLayer = (path: string): boolean => path.startsWith("/var/task/") || path.startsWith("/opt/");
 
 const holdsKey = (path: string): boolean => readFileSync(path, "latin1").includes("PRIVATE KEY-----");
-
-/** Whether `socket` has finished its handshake with a verified peer. */
-export function isSecured(socket: Socket | TLSSocket): boolean {
-  return "authorized" in socket && socket.authorized;
-}

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import {
-  fieldPairs,
   fieldValue,
   fieldValues,
   trimBlanks,
@@ -40,14 +39,6 @@ test("a field that is set replaces all of its name and stands last", () => {
 
 test.each(["a\r\nb: c", "a\nb", "a\rb", "a\0b", "\x7f", "\u0100"])("a value %j is never written", (value) => {
   expect(() => withField("", "a", value)).toThrow(RangeError);
-});
-
-test("all fields are listed in order and with their case", () => {
-  expect(fieldPairs("A: 1\r\nb:2\r\nC:\t 3\t\r\n")).toEqual([
-    ["A", "1"],
-    ["b", "2"],
-    ["C", "3"],
-  ]);
 });
 
 test.each([
