@@ -5,9 +5,7 @@
  * it cannot be trusted to be a request. Nothing about a call is decided here: that is between `send` and the policies.
  */
 import type { Socket } from "node:net";
-import { Body, EMPTY_BODY } from "../body.ts";
-import { captureRequest } from "../capture/request.ts";
-import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
+import type { ListenerRole } from "../capture/target.ts";
 import { asEgressError, EgressError, ERROR_CODES } from "../errors.ts";
 import type { EgressRequest, EgressResponse, FieldLines, Tunnel } from "../exchange.ts";
 import type { RequestHead } from "../http1/request-head.ts";
@@ -17,35 +15,23 @@ import { adopt } from "./adopt.ts";
 import { answerFraming, answerHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
 import { AnswerWriter } from "./answer-writer.ts";
 import type { ConnectionContext } from "./context.ts";
-import { IncomingBody } from "./incoming-body.ts";
-import { mayBePlain, Opening } from "./opening.ts";
-import { readHead } from "./read-head.ts";
+import { RequestReader, type RequestTaker } from "./request-reader.ts";
 import { joinTunnel } from "./tunnel.ts";
 import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 
-/** A body that is here with its head and no longer than this is handed on whole instead of streamed. */
-const WHOLE_BODY_BYTES_MAX = 16 * 1024;
-
 /** See the file's header. `closed` is called once. */
-export class ClientConnection {
+export class ClientConnection implements RequestTaker {
   readonly #socket: Socket;
-  #role: ListenerRole;
   readonly #context: ConnectionContext;
   readonly #patience = new Patience();
+  readonly #reader: RequestReader;
   readonly #writer: AnswerWriter;
   #phase: Phase = "head";
-  /** Bytes that have arrived and are not understood yet. Bounded: reading stops while a request is served. */
-  #pending: Buffer | null = null;
   /** Requests begun so far. */
   #requests = 0;
   #head: RequestHead | null = null;
   #request: EgressRequest | null = null;
-  /** The request's body while it is still coming. */
-  #incoming: IncomingBody | null = null;
   #keepAlive = false;
-  #halfClosed = false;
-  /** A tunnel that has been promised and not been dialled yet. */
-  #opening: Opening | null = null;
   /** Counted in `context.tunnels`. */
   #holdsTunnel = false;
 
@@ -57,9 +43,9 @@ export class ClientConnection {
   ) {
     const socket = adopt(accepted, (bytes) => this.#receive(bytes));
     this.#socket = socket;
-    this.#writer = new AnswerWriter(socket);
-    this.#role = role;
     this.#context = context;
+    this.#reader = new RequestReader(socket, role, context, this);
+    this.#writer = new AnswerWriter(socket);
     // The close that follows tells all there is to tell.
     socket.on("error", () => {});
     socket.on("end", this.#onEnd);
@@ -80,8 +66,8 @@ export class ClientConnection {
   endIfIdle(): void {
     if (this.#phase === "opening") this.#socket.destroy();
     if (this.#phase !== "head") return;
-    if (this.#pending === null) this.#linger();
-    else this.#refuse(new EgressError("DRAINING", "inside a head"));
+    if (!this.#reader.begun) this.#linger();
+    else this.refuse(new EgressError("DRAINING", "inside a head"));
   }
 
   /** Ends it whatever it is doing; only a connection that has got all its answers does not see a reset. */
@@ -93,14 +79,12 @@ export class ClientConnection {
   /** Called every second or so: ends what has waited too long. */
   sweep(nowMs: number): void {
     const { limits, idleTimeoutMs } = this.#context;
-    const owesBody = this.#incoming !== null && !this.#incoming.awaitsContinue;
-    const wait = waitOf(this.#phase, this.#socket, this.#pending !== null, owesBody);
+    const wait = waitOf(this.#phase, this.#socket, this.#reader.begun, this.#reader.owesBody);
     const moves = wait === "body" || wait === "taking";
     const progress = moves ? this.#socket.bytesRead + this.#socket.bytesWritten : this.#requests;
     if (!this.#patience.exhausted(wait, progress, nowMs, waitMsMax(wait, limits, idleTimeoutMs))) return;
-    if (wait === "head") this.#refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
-    else if (wait === "body")
-      this.#breakOff(this.#incoming!, new EgressError("BODY_TIMEOUT", "request body stopped"));
+    if (wait === "head") this.refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
+    else if (wait === "body") this.#reader.breakOff(new EgressError("BODY_TIMEOUT", "request body stopped"));
     else if (wait === "taking") this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
@@ -108,84 +92,19 @@ export class ClientConnection {
   /** Bytes came; they are only lent. Returns false to stop reading for now. */
   #receive(bytes: Buffer): boolean {
     try {
-      return this.#read(bytes);
+      if (this.#phase === "tunnel") return this.#socket.push(Buffer.from(bytes));
+      if (this.#phase === "exchange") this.#reader.readDuringExchange(bytes);
+      else if (this.#phase !== "closing") this.#reader.read(bytes);
+      return true;
     } catch (error) {
       this.#collapse(error);
       return false;
     }
   }
 
-  #read(bytes: Buffer): boolean {
-    if (this.#phase === "tunnel") return this.#socket.push(Buffer.from(bytes));
-    if (this.#incoming !== null) this.#feed(this.#incoming, bytes, 0);
-    else if (this.#phase === "head") this.#readHead(this.#joined(bytes));
-    else if (this.#phase === "opening") this.#lookInside(this.#joined(bytes));
-    else if (this.#phase === "exchange") {
-      this.#pending = this.#joined(Buffer.from(bytes));
-      this.#socket.pause();
-    }
-    return true;
-  }
+  // What the reader has found.
 
-  #joined(bytes: Buffer): Buffer {
-    return this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]);
-  }
-
-  #readHead(bytes: Buffer): void {
-    const read = readHead(bytes, this.#context.limits);
-    if (read === null) {
-      if (this.#halfClosed) return this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
-      this.#keep(bytes);
-      return;
-    }
-    if (read instanceof EgressError) return this.#refuse(read);
-    const target = targetOf(read.head, this.#role);
-    if (target instanceof EgressError) return this.#refuse(target);
-    const { admits } = this.#context;
-    if (read.head.method === "CONNECT" && mayBePlain(target) && admits(target.host, target.port)) {
-      this.#openTunnel(read.head, target, bytes.subarray(read.next));
-    } else this.#begin(read.head, target, bytes, read.next);
-  }
-
-  /** A tunnel to a port where plain HTTP may be spoken: opened at once, dialled when it is known that it is not. */
-  #openTunnel(head: RequestHead, target: Target, early: Buffer): void {
-    this.#phase = "opening";
-    this.#pending = null;
-    this.#opening = new Opening(head, target, this.#context.clock, () => this.#dialTunnel());
-    this.#socket.write(TUNNEL_OPEN, "latin1");
-    if (early.length > 0) this.#lookInside(early);
-  }
-
-  #lookInside(bytes: Buffer): void {
-    this.#keep(bytes);
-    const opening = this.#opening!;
-    const spoken = opening.judge(bytes);
-    if (spoken === "unknown") return;
-    if (spoken === "other") return this.#dialTunnel();
-    const { host, port } = opening.target;
-    this.#opening = null;
-    this.#role = { kind: "tunnel", host, port };
-    this.#phase = "head";
-    this.#readHead(this.#pending!);
-  }
-
-  #dialTunnel(): void {
-    const { head, target } = this.#opening!;
-    this.#opening!.cancel();
-    this.#begin(head, target, this.#pending ?? Buffer.alloc(0), 0);
-  }
-
-  #begin(head: RequestHead, target: Target, bytes: Buffer, bodyAt: number): void {
-    const { clock, nextCallId } = this.#context;
-    const { bodyLength } = head;
-    const isHere = bodyLength !== null && bodyLength <= Math.min(WHOLE_BODY_BYTES_MAX, bytes.length - bodyAt);
-    const next = isHere ? bodyAt + bodyLength : bodyAt;
-    const body = !isHere
-      ? this.#streamBody(head)
-      : bodyLength === 0
-        ? EMPTY_BODY
-        : Body.of(bytes.latin1Slice(bodyAt, next));
-    const request = captureRequest(head, target, this.#role, body, nextCallId(), clock.now());
+  begin(head: RequestHead, request: EgressRequest): void {
     request.onInterim = this.#onInterim;
     this.#requests += 1;
     this.#head = head;
@@ -193,33 +112,36 @@ export class ClientConnection {
     // What comes behind a CONNECT that fails was meant for the tunnel, whoever wrote it, and must not be read as a request.
     this.#keepAlive = head.keepAlive && head.method !== "CONNECT";
     this.#phase = "exchange";
-    this.#pending = null;
-    if (this.#incoming !== null) this.#feed(this.#incoming, bytes, next);
-    else if (next < bytes.length) this.#keep(bytes.subarray(next));
-    if (this.#halfClosed && this.#incoming !== null) this.#endedInBody(this.#incoming);
-    this.#send(request).then(
+  }
+
+  send(request: EgressRequest): void {
+    this.#sent(request).then(
       (response) => this.#answer(request, response),
       (error) => this.#fail(request, asEgressError(error)),
     );
   }
 
-  /** Bytes for later: a copy, because those that came are only lent. */
-  #keep(bytes: Buffer): void {
-    this.#pending = Buffer.from(bytes);
+  spoil(error: EgressError | null): void {
+    this.#keepAlive = false;
+    if (error !== null) this.#request?.cancelled.fire(error);
   }
 
-  #streamBody({ bodyLength, expectContinue }: RequestHead): Body {
-    this.#incoming = new IncomingBody({
-      socket: this.#socket,
-      length: bodyLength,
-      trailerBytesMax: this.#context.limits.headBytesMax,
-      awaitsContinue: expectContinue,
-      unwanted: () => void (this.#keepAlive = false),
-    });
-    return this.#incoming.body;
+  promiseTunnel(): void {
+    this.#phase = "opening";
+    this.#socket.write(TUNNEL_OPEN, "latin1");
   }
 
-  #send(request: EgressRequest): Promise<EgressResponse> {
+  awaitHead(): void {
+    this.#phase = "head";
+  }
+
+  /** Refuses what is no request, and ends. */
+  refuse(error: EgressError): void {
+    this.#writer.refuse(error, this.#context.nextCallId(), false, false);
+    this.#linger();
+  }
+
+  #sent(request: EgressRequest): Promise<EgressResponse> {
     if (request.method === "CONNECT" || request.upgrade !== "") {
       const { limits } = this.#context;
       if (this.#context.tunnels >= limits.tunnelsMax) {
@@ -236,31 +158,9 @@ export class ClientConnection {
     }
   }
 
-  /** Feeds the request's body; what follows it is kept for the next request. */
-  #feed(incoming: IncomingBody, bytes: Buffer, from: number): void {
-    const end = incoming.feed(bytes, from);
-    if (typeof end === "string") return this.#breakOff(incoming, new EgressError("BAD_REQUEST", end));
-    if (incoming.done) this.#incoming = null;
-    if (end === bytes.length) return;
-    this.#keep(bytes.subarray(end));
-    this.#socket.pause();
-  }
-
-  /** The request's body will not come to its end: whoever sends it on must stop, and no request can follow. */
-  #breakOff({ body }: IncomingBody, error: EgressError): void {
-    this.#incoming = null;
-    this.#keepAlive = false;
-    body.fail(error);
-    this.#request?.cancelled.fire(error);
-  }
-
-  #endedInBody(incoming: IncomingBody): void {
-    this.#breakOff(incoming, new EgressError("CLIENT_GONE", "ended inside the request body"));
-  }
-
   #onInterim = (status: number, fields: FieldLines): void => {
     if (this.#request === null || this.#writer.begun || this.#head!.minor === 0) return;
-    if (status === 100 && this.#incoming !== null) this.#incoming.awaitsContinue = false;
+    if (status === 100) this.#reader.continued();
     this.#writer.interim(status, fields);
   };
 
@@ -297,27 +197,20 @@ export class ClientConnection {
   }
 
   #joinTunnel(request: EgressRequest, response: EgressResponse, tunnel: Tunnel): void {
-    const early = this.#pending;
+    const { promised } = this.#reader;
+    const early = this.#reader.takeEarly();
     this.#phase = "tunnel";
-    this.#pending = null;
     this.#socket.off("end", this.#onEnd);
-    joinTunnel(
-      this.#socket,
-      response,
-      tunnel,
-      early,
-      this.#opening !== null,
-      ({ bytesUp, bytesDown, error }) => {
-        request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
-        this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
-      },
-    );
+    joinTunnel(this.#socket, response, tunnel, early, promised, ({ bytesUp, bytesDown, error }) => {
+      request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
+      this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
+    });
   }
 
   /** Writes a refusal in place of the response, or, when the response has begun, makes the break visible. */
   #fail(request: EgressRequest, error: EgressError): void {
     if (this.#request !== request) return;
-    const told = this.#writer.begun || this.#opening !== null;
+    const told = this.#writer.begun || this.#reader.promised;
     if (told || ERROR_CODES[error.code].status === 0) return this.#finish(error);
     const head = this.#head!;
     this.#keepAlive &&= this.#mayGoOn(request) && head.minor === 1;
@@ -327,8 +220,7 @@ export class ClientConnection {
   }
 
   #mayGoOn(request: EgressRequest): boolean {
-    const more = !this.#halfClosed || this.#pending !== null;
-    return more && !this.#context.draining && request.body.over;
+    return !this.#reader.exhausted && !this.#context.draining && request.body.over;
   }
 
   /** The response is over: `null` when all of it was written. */
@@ -359,22 +251,14 @@ export class ClientConnection {
   }
 
   #readOn(): void {
-    const pending = this.#pending;
-    if (pending !== null) this.#readHead(pending);
-    if (this.#pending === null || this.#phase === "head") this.#socket.resume();
-  }
-
-  /** Refuses what is no request, and ends. */
-  #refuse(error: EgressError): void {
-    this.#writer.refuse(error, this.#context.nextCallId(), false, false);
-    this.#linger();
+    this.#reader.next();
+    if (this.#phase === "head" || !this.#reader.begun) this.#socket.resume();
   }
 
   /** Ends our side and drops what still comes: a close with unread bytes would be a reset that may overtake the answer. */
   #linger(): void {
     this.#phase = "closing";
-    this.#incoming = null;
-    this.#pending = null;
+    this.#reader.stop();
     this.#socket.end();
     this.#socket.resume();
   }
@@ -386,25 +270,23 @@ export class ClientConnection {
 
   /** The application ended its side. A half-closed client still gets its answer (RFC 9112 §9.6). */
   #onEnd = (): void => {
-    this.#halfClosed = true;
-    if (this.#phase === "exchange") {
-      if (this.#incoming !== null) this.#endedInBody(this.#incoming);
-    } else if (this.#phase === "opening") {
-      // It may still listen: what it had to say is here.
-      this.#dialTunnel();
-    } else if (this.#phase === "head" && this.#pending !== null) {
-      this.#refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
-    } else this.#socket.end();
+    this.#reader.end();
+    // Whoever was promised a tunnel may still listen: what it had to say is here.
+    if (this.#phase === "opening") this.#reader.dialTunnel();
+    else if (this.#phase === "head" && this.#reader.begun) {
+      this.refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
+    } else if (this.#phase !== "exchange") this.#socket.end();
   };
 
   #onClose(): void {
-    this.#opening?.cancel();
     const request = this.#request;
-    if (request === null || this.#phase === "tunnel") return;
     const error = new EgressError("CLIENT_GONE", "the application closed its connection");
-    this.#incoming?.body.fail(error);
-    this.#writer.cancel(error);
-    request.cancelled.fire(error);
-    this.#settle(error);
+    if (request !== null && this.#phase !== "tunnel") {
+      this.#reader.breakOff(error);
+      this.#writer.cancel(error);
+      request.cancelled.fire(error);
+      this.#settle(error);
+    }
+    this.#reader.stop();
   }
 }

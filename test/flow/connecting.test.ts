@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { VirtualClock } from "../../src/clock.ts";
 import { passUntil } from "../kit/eventually.ts";
 import { field } from "../kit/message.ts";
-import { ok, scriptedOrigin } from "../kit/origin.ts";
+import { ok, scriptedOrigin, speakFirst } from "../kit/origin.ts";
 import { startProxy } from "../kit/proxy.ts";
 
 const getFrom = (host: string, port: number): string =>
@@ -61,8 +61,8 @@ test("calls that come at the same time share one look-up, and the next call asks
   expect(asked).toBe(2);
 });
 
-test("an origin that speaks TLS to a plain call: 502, and nothing of its bytes", async () => {
-  await using origin = await scriptedOrigin([ok()]);
+test("an origin that speaks plain HTTP where TLS is wanted: 502 TLS_FAILED, and it gets nothing of the call", async () => {
+  await using origin = await scriptedOrigin([speakFirst("HTTP/1.1 400 Bad Request\r\n\r\n")]);
   await using proxy = await startProxy();
   const response = await proxy.ask(
     `GET https://${origin.authority}/ HTTP/1.1\r\nHost: x\r\nAuthorization: secret\r\n\r\n`,

@@ -75,8 +75,10 @@ describe("a stage that", () => {
   });
 
   test("throws while it takes the request's body ends its connection, and no other", async () => {
+    const asked = Promise.withResolvers<void>();
     await using listener = await listenerWith((call: EgressRequest) => {
       if (call.path === "/good") return Promise.resolve(fine());
+      asked.resolve();
       call.body.pipe({
         write: () => {
           throw new TypeError("canary");
@@ -91,6 +93,7 @@ describe("a stage that", () => {
     await victim.write(
       "POST http://a.test/bad HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n",
     );
+    await asked.promise;
     await victim.write("1\r\nx\r\n");
     expect(await victim.gone()).toBe("reset");
     expect((await other.ask(request("/good"))).body.toString()).toBe("fine");

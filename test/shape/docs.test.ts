@@ -139,10 +139,6 @@ const LINES_MAX = 400;
 
 /** Longer files, each with its reason. */
 const LONG: ReadonlyMap<string, string> = new Map([
-  [
-    "src/listener/connection.ts",
-    "one connection's whole course; what could be named apart is in files of its own",
-  ],
   ["test/telemetry/telemetry.test.ts", "the whole room, behaviour by behaviour"],
 ]);
 

@@ -23,7 +23,7 @@ const HEIGHT: ReadonlyMap<string, number> = new Map([
 /** Every import that does not follow the heights, with the reason why it may be. */
 const EXCEPTIONS: readonly { from: RegExp; to: RegExp; kinds: readonly Edge["kind"][]; why: string }[] = [
   {
-    from: /^src\/listener\/(connection|opening)\.ts$/,
+    from: /^src\/listener\/(connection|opening|request-reader)\.ts$/,
     to: /^src\/capture\/(first-bytes|request|target)\.ts$/,
     kinds: ["static", "type"],
     why: "what a request wants is read as soon as its head is here, by pure functions that the connection calls for every one",
