@@ -57,8 +57,9 @@ export class ClientConnection implements RequestTaker {
     socket.resume();
   }
 
-  /** Whether a request is under way. */
+  /** Whether a request is under way, or an answer that the application has not taken to its end. */
   get busy(): boolean {
+    if (this.#phase === "closing") return this.#socket.writableLength > 0;
     return this.#phase === "exchange" || this.#phase === "tunnel";
   }
 
@@ -243,7 +244,8 @@ export class ClientConnection implements RequestTaker {
 
   /** After an answer: the next request of this connection, or its end. */
   #next(): void {
-    if (!this.#keepAlive) return this.#linger();
+    // An answer that had begun before the drain could not say that it would be the last.
+    if (!this.#keepAlive || this.#context.draining) return this.#linger();
     this.#phase = "head";
     // Who does not take the answers gets no further ones: else a pipeline of small requests would fill the memory with large answers.
     if (this.#socket.writableNeedDrain) this.#socket.pause();

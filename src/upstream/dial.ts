@@ -34,11 +34,9 @@ export async function dial(
   clock: Clock,
   onread?: OnReadOpts,
 ): Promise<Socket> {
-  const addresses = await resolver.resolve(
-    target.host,
-    target.port,
-    target.timeouts.dnsTimeoutMs,
-    target.vet,
+  const addresses = await untilCancelled(
+    request,
+    resolver.resolve(target.host, target.port, target.timeouts.dnsTimeoutMs, target.vet),
   );
   facts.resolvedMs = clock.now();
   let failure: EgressError | null = null;
@@ -55,6 +53,14 @@ export async function dial(
     }
   }
   throw failure ?? new EgressError("DNS_FAILED", `${target.host} has no address`);
+}
+
+/** A look-up cannot be called back, but a call that was cancelled need not wait for it. */
+function untilCancelled<T>({ cancelled }: EgressRequest, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    cancelled.on(reject);
+    work.then(resolve, reject).finally(() => cancelled.off(reject));
+  });
 }
 
 function open(
