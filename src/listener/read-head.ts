@@ -15,11 +15,21 @@ const SURROUNDING_BYTES = 16;
 /** What a request line has besides its target: method, version, blanks. A longer line is taken for a target that is too long. */
 const LINE_REST_BYTES = 64;
 
+/**
+ * What is turned into text at first: nearly every head is shorter. A pipeline of small requests would else be turned into text once
+ * for each of them.
+ */
+const FIRST_LOOK_BYTES = 2048;
+
 /** `null` while there is no whole head yet and there may still be one. */
 export function readHead(bytes: Buffer, limits: Limits): HeadRead | EgressError | null {
   const { headBytesMax } = limits;
-  const text = bytes.latin1Slice(0, Math.min(bytes.length, headBytesMax + SURROUNDING_BYTES));
-  const span = findHead(text);
+  let text = bytes.latin1Slice(0, Math.min(bytes.length, FIRST_LOOK_BYTES));
+  let span = findHead(text);
+  if (span.kind === "partial" && text.length < bytes.length) {
+    text = bytes.latin1Slice(0, Math.min(bytes.length, headBytesMax + SURROUNDING_BYTES));
+    span = findHead(text);
+  }
   switch (span.kind) {
     case "hopeless":
       return new EgressError("BAD_REQUEST", span.why);

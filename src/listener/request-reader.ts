@@ -46,6 +46,8 @@ export class RequestReader {
   #incoming: IncomingBody | null = null;
   /** A tunnel that has been promised. */
   #opening: Opening | null = null;
+  /** The bytes that are being read are only lent, and have to be copied to be kept. */
+  #lent = false;
   /** The application has ended its side. */
   #ended = false;
 
@@ -79,12 +81,14 @@ export class RequestReader {
   /** Bytes between two requests, or in a tunnel that is being opened. */
   read(bytes: Buffer): void {
     const all = this.#joined(bytes);
+    this.#lent = all === bytes;
     if (this.#opening === null) this.#readHead(all);
     else this.#lookInside(all);
   }
 
   /** Bytes during an exchange: its body, or what comes too early and has to wait. */
   readDuringExchange(bytes: Buffer): void {
+    this.#lent = this.#pending === null;
     if (this.#incoming !== null) return this.#feed(this.#incoming, bytes, 0);
     this.#keep(this.#joined(bytes));
     this.#socket.pause();
@@ -92,6 +96,7 @@ export class RequestReader {
 
   /** The exchange is over: goes on with what has come meanwhile. */
   next(): void {
+    this.#lent = false;
     if (this.#pending !== null) this.#readHead(this.#pending);
   }
 
@@ -169,7 +174,7 @@ export class RequestReader {
     this.#opening = null;
     this.#role = { kind: "tunnel", host, port };
     this.#taker.awaitHead();
-    this.#readHead(this.#pending!);
+    this.next();
   }
 
   #begin(head: RequestHead, target: Target, bytes: Buffer, bodyAt: number): void {
@@ -216,8 +221,8 @@ export class RequestReader {
     return this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]);
   }
 
-  /** Bytes for later: a copy, because those that came are only lent. */
+  /** Bytes for later. A pipeline is not copied again for each of its requests: that would be quadratic. */
   #keep(bytes: Buffer): void {
-    this.#pending = Buffer.from(bytes);
+    this.#pending = this.#lent ? Buffer.from(bytes) : bytes;
   }
 }

@@ -1,15 +1,10 @@
 /** S25: nothing that function code or a library did to Object.prototype, and no name that JavaScript knows, changes what is sent. */
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
-import { compiledText } from "../../src/config/compile.ts";
 import { field } from "../kit/message.ts";
 import { ok, scriptedOrigin } from "../kit/origin.ts";
-import { get, startProxy, testConfig } from "../kit/proxy.ts";
+import { startProgram } from "../kit/program.ts";
+import { get, startProxy } from "../kit/proxy.ts";
 import { askOnce } from "../kit/raw-client.ts";
-import { eventually } from "../platform/conformance/kit/emulate.ts";
 
 /** Names that the proxy's own objects have. Not those that Node's have too: Node itself does not start with a polluted `path`. */
 const POLLUTE = `
@@ -22,38 +17,19 @@ for (const [name, value] of Object.entries({
 
 test("S25: a polluted Object.prototype changes no call and opens no destination", async () => {
   await using origin = await scriptedOrigin([ok("well")]);
-  const folder = mkdtempSync(join(tmpdir(), "outrider-polluted-"));
-  const denied = { name: "closed", hosts: ["127.0.0.2"], access: "deny" as const };
-  writeFileSync(join(folder, "p.json"), compiledText(testConfig({ destinations: [denied] })));
-  const child = spawn(
-    process.execPath,
-    [
-      "--import",
-      `data:text/javascript,${encodeURIComponent(POLLUTE)}`,
-      resolve("dist/outrider.js"),
-      ...["run", "--port", "0", "--config", join(folder, "p.json")],
-    ],
-    { stdio: ["ignore", "ignore", "pipe"] },
+  await using program = await startProgram({
+    policy: { destinations: [{ name: "closed", hosts: ["127.0.0.2"], access: "deny" }] },
+    nodeFlags: ["--import", `data:text/javascript,${encodeURIComponent(POLLUTE)}`],
+  });
+  const answer = await askOnce(program.port, get(origin, "/well"));
+  expect([answer.status, answer.body.toString()]).toEqual([200, "well"]);
+  expect(origin.requests[0]!.startLine).toBe("GET /well HTTP/1.1");
+  expect(field(origin.requests[0]!, "Host")).toBe(origin.authority);
+  const refused = await askOnce(
+    program.port,
+    "GET http://127.0.0.2:9/ HTTP/1.1\r\nHost: 127.0.0.2:9\r\n\r\n",
   );
-  let said = "";
-  child.stderr.on("data", (chunk) => (said += chunk));
-  const exited = new Promise((done) => child.once("exit", done));
-  try {
-    const port = await Promise.race([
-      eventually(() => Number(/ on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1]) || undefined),
-      exited.then(() => Promise.reject(new Error(said))),
-    ]);
-    const answer = await askOnce(port, get(origin, "/well"));
-    expect([answer.status, answer.body.toString()]).toEqual([200, "well"]);
-    expect(origin.requests[0]!.startLine).toBe("GET /well HTTP/1.1");
-    expect(field(origin.requests[0]!, "Host")).toBe(origin.authority);
-    const refused = await askOnce(port, "GET http://127.0.0.2:9/ HTTP/1.1\r\nHost: 127.0.0.2:9\r\n\r\n");
-    expect(field(refused, "Outrider-Error")).toBe("DENIED");
-  } finally {
-    child.kill("SIGKILL");
-    await exited;
-    rmSync(folder, { recursive: true, force: true });
-  }
+  expect(field(refused, "Outrider-Error")).toBe("DENIED");
 });
 
 test("S25: header names that JavaScript knows are header names like any other, both ways", async () => {
