@@ -254,6 +254,8 @@ export class ClientConnection implements RequestTaker {
 
   #readOn(): void {
     this.#reader.next();
+    // What was kept for a request was an empty line behind the last one.
+    if (this.#phase === "head" && this.#reader.exhausted) return this.#linger();
     if (this.#phase === "head" || !this.#reader.begun) this.#socket.resume();
   }
 

@@ -143,11 +143,7 @@ export class RequestReader {
 
   #readHead(bytes: Buffer): void {
     const read = readHead(bytes, this.#context.limits);
-    if (read === null) {
-      if (this.#ended) this.#taker.refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
-      else this.#keep(bytes);
-      return;
-    }
+    if (read === null) return this.#beginHead(bytes);
     if (read instanceof EgressError) return this.#taker.refuse(read);
     const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#taker.refuse(target);
@@ -155,6 +151,13 @@ export class RequestReader {
     if (read.head.method === "CONNECT" && mayBePlain(target) && admits(target.host, target.port)) {
       this.#openTunnel(read.head, target, bytes.subarray(read.next));
     } else this.#begin(read.head, target, bytes, read.next);
+  }
+
+  /** `bytes` may become a head. An empty line, which some send behind a body (RFC 9112 §2.2), is no beginning of one. */
+  #beginHead(bytes: Buffer): void {
+    if (isEmptyLine(bytes)) this.#pending = null;
+    else if (this.#ended) this.#taker.refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
+    else this.#keep(bytes);
   }
 
   /** A tunnel to a port where plain HTTP may be spoken: opened at once, dialled when it is known that it is not. */
@@ -225,4 +228,11 @@ export class RequestReader {
   #keep(bytes: Buffer): void {
     this.#pending = this.#lent ? Buffer.from(bytes) : bytes;
   }
+}
+
+const CR = 13;
+const LF = 10;
+
+function isEmptyLine(bytes: Buffer): boolean {
+  return bytes.length === 2 && bytes[0] === CR && bytes[1] === LF;
 }
