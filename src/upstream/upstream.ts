@@ -6,7 +6,7 @@ import type { OnReadOpts } from "node:net";
 import { Body } from "../body.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Limits, RoutePolicy } from "../config/types.ts";
-import type { EgressError } from "../errors.ts";
+import { EgressError } from "../errors.ts";
 import { type AttemptFacts, type EgressRequest, EgressResponse, type Send } from "../exchange.ts";
 import { type DialTarget, dial } from "./dial.ts";
 import { Pool } from "./pool.ts";
@@ -113,7 +113,8 @@ export class Upstream {
   #takeIdle(reach: Reach, request: EgressRequest, repeatable: boolean): Wire | null {
     try {
       return this.#pool.take(poolKey(reach, request), repeatable);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof EgressError)) throw error;
       // Without its identity a destination has no connections; dialling says why.
       return null;
     }
