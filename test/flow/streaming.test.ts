@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { settled, signal } from "../kit/eventually.ts";
-import { answer, answerEarly, type Step, scriptedOrigin, step } from "../kit/origin.ts";
+import { answer, type Step, scriptedOrigin, step } from "../kit/origin.ts";
 import { get, post, startProxy } from "../kit/proxy.ts";
 
 const MIB = 1024 * 1024;
@@ -25,44 +25,6 @@ const inChunks = (bytes: Buffer, chunkBytes: number): Buffer => {
   }
   return Buffer.concat([...pieces, Buffer.from("0\r\n\r\n")]);
 };
-
-test("the first piece of a response arrives before the origin has sent the second", async () => {
-  const firstSeen = signal();
-  await using origin = await scriptedOrigin([
-    step(async ({ peer }) => {
-      await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
-      await firstSeen.given;
-      await peer.write("again");
-      return true;
-    }),
-  ]);
-  await using proxy = await startProxy();
-  using client = await proxy.client();
-  await client.write(get(origin));
-  await client.until("\r\n\r\n");
-  expect((await client.take(5)).toString()).toBe("first");
-  firstSeen.give();
-  expect((await client.take(5)).toString()).toBe("again");
-});
-
-test("the first piece of a request arrives before the application has sent the second", async () => {
-  const firstSeen = signal();
-  await using origin = await scriptedOrigin([
-    step(async ({ peer }) => {
-      await peer.take(5);
-      firstSeen.give();
-      await peer.take(5);
-      await peer.write("HTTP/1.1 204 No Content\r\n\r\n");
-      return true;
-    }, "head"),
-  ]);
-  await using proxy = await startProxy();
-  using client = await proxy.client();
-  await client.write(post(origin, "first-----").slice(0, -5));
-  await firstSeen.given;
-  await client.write("again");
-  expect((await client.response()).status).toBe(204);
-});
 
 test("an answer that begins while the request is still being sent flows beside it", async () => {
   await using origin = await scriptedOrigin([
@@ -181,14 +143,4 @@ test("who takes no answers gets no further ones: a pipeline waits", async () => 
   expect(served).toBeLessThan(HELD_BYTES_MAX / MIB);
   client.resume();
   for (let call = 0; call < 64; call++) expect((await client.response()).body.length).toBe(MIB);
-});
-
-test("an answer that came before the request was over ends the request's connection to the origin", async () => {
-  await using origin = await scriptedOrigin([answerEarly("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]);
-  await using proxy = await startProxy();
-  using client = await proxy.client();
-  await client.write(post(origin, "half--").slice(0, -2));
-  const early = await client.response();
-  expect([early.status, early.fields.some(([name]) => name === "Connection")]).toEqual([200, true]);
-  expect(await origin.connections[0]!.gone()).toMatch(/end|reset/);
 });
