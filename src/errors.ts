@@ -104,6 +104,13 @@ export const ERROR_CODES = facts({
     stage: "listener",
     meaning: "Only HTTP/1.0 and HTTP/1.1 are understood here.",
   },
+  TUNNEL_IDLE: {
+    status: 0,
+    blame: "client",
+    reached: "final",
+    stage: "listener",
+    meaning: "No byte passed through the tunnel for limits.tunnel_idle.",
+  },
   CLIENT_GONE: {
     status: 0,
     blame: "client",
@@ -238,6 +245,20 @@ export const ERROR_CODES = facts({
     reached: "sent",
     stage: "upstream",
     meaning: "The upstream closed the connection before it answered.",
+  },
+  STREAM_REFUSED: {
+    status: 503,
+    blame: "upstream",
+    reached: "unsent",
+    stage: "upstream",
+    meaning: "The upstream refused the HTTP/2 stream before it looked at the request.",
+  },
+  VERSION_REFUSED: {
+    status: 502,
+    blame: "upstream",
+    reached: "final",
+    stage: "upstream",
+    meaning: "The upstream does not speak the HTTP version that the policy asks for.",
   },
   UPSTREAM_INVALID: {
     status: 502,

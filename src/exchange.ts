@@ -20,6 +20,9 @@ export type FieldLines = string;
 /** `http` or `https`: what is spoken to the upstream, not what the application asked for. */
 export type Scheme = "http" | "https";
 
+/** Major version of HTTP. */
+export type HttpVersion = 1 | 2;
+
 /** What happened to a call, as stages report it; telemetry turns it into spans, metrics and log fields. */
 export type TrailEntry =
   | { readonly kind: "attempt"; readonly attempt: AttemptFacts }
@@ -30,7 +33,9 @@ export type TrailEntry =
   | { readonly kind: "would_deny"; readonly rule: string }
   | { readonly kind: "denied"; readonly rule: string }
   | { readonly kind: "trace"; readonly traceId: string; readonly spanId: string }
-  | { readonly kind: "tunnel"; readonly bytesUp: number; readonly bytesDown: number };
+  | { readonly kind: "tunnel"; readonly bytesUp: number; readonly bytesDown: number }
+  /** `grpc-status` of the response, from its head or its trailers. */
+  | { readonly kind: "grpc"; readonly status: number };
 
 /** One try at the upstream. Filled in while it runs; times are `Clock.now()` milliseconds, 0 for a step that did not happen. */
 export interface AttemptFacts {
@@ -74,6 +79,7 @@ export interface RequestParts {
   readonly upgrade?: string;
   readonly teTrailers?: boolean;
   readonly hasLength?: boolean;
+  readonly httpVersion?: HttpVersion;
   readonly startedMs?: number;
 }
 
@@ -114,6 +120,8 @@ export class EgressRequest {
   readonly teTrailers: boolean;
   /** The client stated a length, so that `Content-Length: 0` and none stay apart (a signature may cover it). */
   readonly hasLength: boolean;
+  /** What the application speaks. */
+  readonly httpVersion: HttpVersion;
   readonly startedMs: number;
   /** Absolute, in `Clock.now()` milliseconds; `Infinity` for none. No byte of the call leaves after it. */
   readonly deadlineMs: number;
@@ -142,6 +150,7 @@ export class EgressRequest {
     this.upgrade = parts.upgrade ?? "";
     this.teTrailers = parts.teTrailers ?? false;
     this.hasLength = parts.hasLength ?? false;
+    this.httpVersion = parts.httpVersion ?? 1;
     this.startedMs = parts.startedMs ?? 0;
     this.deadlineMs = from === undefined ? Number.POSITIVE_INFINITY : from.deadlineMs;
     this.attempt = from === undefined ? 1 : from.attempt;
@@ -170,7 +179,7 @@ export class EgressRequest {
 /** Two byte streams joined after CONNECT or 101: nothing is parsed any more. */
 export interface Tunnel {
   readonly socket: Duplex;
-  /** Bytes that the upstream sent right behind its 101. */
+  /** Bytes that the upstream sent right behind its 101; empty for CONNECT. */
   readonly head: Uint8Array;
   /** The protocol that the upstream chose with its 101 (RFC 9110 §7.8); "" for CONNECT. */
   readonly protocol: string;

@@ -68,7 +68,7 @@ export function createProxy(
     inside: policyChain(policy, { clock, lifecycle }),
     send: upstream.sender({
       address: destination.upstream,
-      originate: destination.tls !== null,
+      originate: destination.tls?.originate ?? false,
       tls: tlsOf(destination),
       policy,
       vet: (address, port) => admitAddress(guard, address, port, destination)?.rule ?? null,

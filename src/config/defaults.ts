@@ -16,7 +16,7 @@ interface Defaults {
   readonly listen: Complete<NonNullable<PolicyFile["listen"]>>;
   readonly limits: Complete<NonNullable<PolicyFile["limits"]>>;
   readonly acl: Complete<NonNullable<PolicyFile["acl"]>>;
-  readonly destination: Complete<Pick<DestinationFile, "access">>;
+  readonly destination: Complete<Pick<DestinationFile, "access" | "protocol" | "http_version">>;
   readonly tls: Complete<Pick<NonNullable<DestinationFile["tls"]>, "min_version">>;
   readonly telemetry: Complete<Omit<NonNullable<PolicyFile["telemetry"]>, "sample" | "propagate">>;
   /** `telemetry.sample` under `access_log: sampled`; every call is written under `all`. */
@@ -28,7 +28,7 @@ interface Defaults {
 /** See the file's header. */
 export const DEFAULTS: Defaults = {
   onProxyFailure: "open",
-  listen: { port: 4140, unsafe_bind: "127.0.0.1" },
+  listen: { port: 4140, transparent_port: 0, unsafe_bind: "127.0.0.1" },
   limits: {
     head_bytes: "16KiB",
     header_count: 128,
@@ -38,9 +38,14 @@ export const DEFAULTS: Defaults = {
     head_timeout: "10s",
     keep_alive: "65s",
     idle_upstream: 256,
+    handshake_timeout: "5s",
+    streams: 100,
+    tunnel_idle: "1h",
+    exchange_buffer: "64KiB",
+    total_buffer: "64MiB",
   },
   acl: { default: "allow", mode: "enforce", private_ranges: "allow", allow_addresses: [] },
-  destination: { access: "allow" },
+  destination: { access: "allow", protocol: "http", http_version: "auto" },
   tls: { min_version: "TLSv1.2" },
   telemetry: { access_log: "all", summary: true, flush_cap: "20ms", destination: "stdout" },
   sampledRatio: 0.1,
@@ -58,7 +63,7 @@ export const DEFAULTS: Defaults = {
     ],
     retry: {
       max_retries: 0,
-      on: ["connect_failure", "reset_before_response", 502, 503, 504],
+      on: ["connect_failure", "reset_before_response", "refused_stream", 502, 503, 504, "grpc_unavailable"],
       // Idempotent by RFC 9110 §9.2.2, less TRACE, which carries no body to repeat and which no application retries.
       methods: ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"],
       idempotency_headers: ["idempotency-key", "x-idempotency-key"],

@@ -41,8 +41,8 @@ function checkTls({ tls, hosts, ports, upstream, local_port }: DestinationFile, 
   const at = [...path, "tls"];
   const keys = Object.keys(tls);
   if (keys.length === 0) return [errorAt(at, "says nothing; write tls: { originate: true } or delete it")];
-  if (tls.originate === false) {
-    const others = keys.filter((key) => key !== "originate");
+  if (tls.originate === false && tls.intercept !== true) {
+    const others = keys.filter((key) => key !== "originate" && key !== "intercept");
     if (others.length === 0) return [];
     return [
       errorAt(

@@ -7,10 +7,6 @@ import { show } from "./show.ts";
 
 /** Keys of other places or of none that people write, with what to do instead. */
 const ADVICE: ReadonlyMap<string, string> = new Map([
-  [
-    "tls.intercept",
-    "TLS that the application speaks itself is not opened, it passes as a blind tunnel; let the application call http:// and write tls: { originate: true }",
-  ],
   ["defaults.propagate", "write telemetry.propagate, which holds for every destination"],
   ["retry.attempts", "write max_retries, which counts the tries after the first"],
   ["retry.max_attempts", "write max_retries, which counts the tries after the first"],

@@ -12,14 +12,14 @@ import {
   CONFIG_FORMAT,
   type Config,
   type Destination,
+  type DestinationTls,
   type Limits,
   type RateLimitOptions,
   type RetryCondition,
   type RoutePolicy,
   type TelemetryConfig,
-  type TlsOrigination,
 } from "./types.ts";
-import { parseDuration, parseRate, parseSize, parseStatuses } from "./units.ts";
+import { grpcStatusNamed, parseDuration, parseRate, parseSize, parseStatuses } from "./units.ts";
 
 /** Name of the implicit last destination. */
 const IMPLICIT_NAME = "default";
@@ -32,7 +32,7 @@ export function resolve(file: PolicyFile): Config {
   const listen = { ...DEFAULTS.listen, ...stated(file.listen) };
   const policy = {
     onProxyFailure: file.on_proxy_failure ?? DEFAULTS.onProxyFailure,
-    listen: { host: listen.unsafe_bind, port: listen.port },
+    listen: { host: listen.unsafe_bind, port: listen.port, transparentPort: listen.transparent_port },
     limits: limitsOf(file),
     acl: aclOf(file),
     destinations: [
@@ -55,9 +55,9 @@ export function upstreamOf(destination: DestinationFile): { host: string; port: 
   return { host: host.toLowerCase(), port };
 }
 
-/** Whether plain calls leave over TLS: any key of `tls` means so, unless it says `originate: false`. */
+/** Whether plain calls leave over TLS: any key of `tls` but `intercept` means so, unless it says `originate: false`. */
 export function originatesTls({ tls }: DestinationFile): boolean {
-  return tls !== undefined && tls.originate !== false && Object.keys(tls).length > 0;
+  return tls !== undefined && tls.originate !== false && Object.keys(tls).some((key) => key !== "intercept");
 }
 
 function limitsOf(file: PolicyFile): Limits {
@@ -71,6 +71,11 @@ function limitsOf(file: PolicyFile): Limits {
     headTimeoutMs: parseDuration(limits.head_timeout)!,
     keepAliveMs: parseDuration(limits.keep_alive)!,
     idleUpstreamMax: limits.idle_upstream,
+    handshakeTimeoutMs: parseDuration(limits.handshake_timeout)!,
+    streamsMax: limits.streams,
+    tunnelIdleMs: msOrOff(limits.tunnel_idle),
+    exchangeBufferBytes: parseSize(limits.exchange_buffer)!,
+    totalBufferBytes: parseSize(limits.total_buffer)!,
   };
 }
 
@@ -101,12 +106,14 @@ function destinationOf(file: PolicyFile, index: number): Destination {
   return {
     name: destination.name,
     hosts: destination.hosts.map((host) => host.toLowerCase()),
+    protocol: destination.protocol ?? DEFAULTS.destination.protocol,
     ports: destination.ports ?? [],
     access: destination.access ?? DEFAULTS.destination.access,
     allowAddresses: destination.allow_addresses ?? [],
     localPort: destination.local_port ?? 0,
     upstream: upstreamOf(destination),
     tls: tlsOf(destination),
+    httpVersion: destination.http_version ?? DEFAULTS.destination.http_version,
     policy: policyOf(mergeLayers(layersFor(file, index, null))),
     routes: (destination.routes ?? []).map(({ match }, route) => ({
       match: { path: match.path ?? "", methods: match.methods ?? [] },
@@ -119,21 +126,25 @@ function implicitDestination(file: PolicyFile): Destination {
   return {
     name: IMPLICIT_NAME,
     hosts: [],
+    protocol: DEFAULTS.destination.protocol,
     ports: [],
     access: DEFAULTS.destination.access,
     allowAddresses: [],
     localPort: 0,
     upstream: null,
     tls: null,
+    httpVersion: DEFAULTS.destination.http_version,
     policy: policyOf(mergeLayers(layersFor(file, null, null))),
     routes: [],
   };
 }
 
-function tlsOf(destination: DestinationFile): TlsOrigination | null {
+function tlsOf(destination: DestinationFile): DestinationTls | null {
   const { tls } = destination;
-  if (tls === undefined || !originatesTls(destination)) return null;
+  if (tls === undefined) return null;
   return {
+    originate: originatesTls(destination),
+    intercept: tls.intercept ?? false,
     clientCert: tls.client_cert ?? "",
     clientKey: tls.client_key ?? "",
     ca: tls.ca ?? "",
@@ -161,6 +172,7 @@ function policyOf(merged: MergedPolicy): RoutePolicy {
       maxRetries: retry.max_retries,
       on: retry.on.filter(isCondition),
       statuses: statusesOf(retry.on),
+      grpcStatuses: grpcStatusesOf(retry.on),
       methods: retry.methods,
       idempotencyHeaders: retry.idempotency_headers.map((name) => name.toLowerCase()),
       backoffBaseMs: parseDuration(retry.backoff.base)!,
@@ -183,12 +195,18 @@ function rateLimitOf({ rate, burst, overflow }: MergedPolicy["limits"]): RateLim
 }
 
 function isCondition(entry: number | string): entry is RetryCondition {
-  return typeof entry === "string" && parseStatuses(entry) === null;
+  return typeof entry === "string" && parseStatuses(entry) === null && grpcStatusNamed(entry) === null;
 }
 
 /** Sorted, each once. */
 function statusesOf(on: readonly (number | string)[]): readonly number[] {
   const statuses = on.flatMap((entry) => parseStatuses(entry) ?? []);
+  return [...new Set(statuses)].sort((a, b) => a - b);
+}
+
+/** Sorted, each once. */
+function grpcStatusesOf(on: readonly (number | string)[]): readonly number[] {
+  const statuses = on.flatMap((entry) => grpcStatusNamed(entry) ?? []);
   return [...new Set(statuses)].sort((a, b) => a - b);
 }
 

@@ -17,7 +17,7 @@ import {
   whole,
   wholeOrOff,
 } from "./schema-forms.ts";
-import { parseStatuses } from "./units.ts";
+import { GRPC_CONDITIONS, grpcStatusNamed, parseStatuses } from "./units.ts";
 
 /** A request method. */
 export const method = () => text("a method", methodProblem);
@@ -28,14 +28,22 @@ export const propagate = () => list("trace formats", oneOf("tracecontext", "xray
 const headerName = () => text("a header name", headerNameProblem);
 
 /** Conditions of `retry.on` that are not statuses. */
-const RETRY_CONDITIONS = ["connect_failure", "reset_before_response", "per_try_timeout"] as const;
+const RETRY_CONDITIONS = [
+  "connect_failure",
+  "reset_before_response",
+  "refused_stream",
+  "per_try_timeout",
+] as const;
 
 const retryCondition = numberOrText(
-  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx`,
-  (entry) => RETRY_CONDITIONS.some((condition) => condition === entry) || parseStatuses(entry) !== null,
+  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx, or a gRPC status such as grpc_unavailable`,
+  (entry) =>
+    RETRY_CONDITIONS.some((condition) => condition === entry) ||
+    parseStatuses(entry) !== null ||
+    grpcStatusNamed(entry) !== null,
   [
     { type: "integer", minimum: 400, maximum: 599 },
-    { enum: RETRY_CONDITIONS },
+    { enum: [...RETRY_CONDITIONS, ...GRPC_CONDITIONS] },
     { type: "string", pattern: "^([45][0-9]{2}-[45][0-9]{2}|[45]xx)$" },
   ],
 );

@@ -36,11 +36,18 @@ const allowAddresses = () => list("address blocks", text("an address block", add
 
 const tls = mapping(
   "tls",
-  "TLS towards the upstream although the application speaks plain HTTP: a call to port 80 goes to port 443, to any other port it goes over TLS there. Any of these keys switches it on. The upstream's certificate is always verified.",
+  "TLS towards the upstream. Unless `originate: false` says otherwise, any key but `intercept` also means that calls which the application makes in plain HTTP leave over TLS: a call to port 80 goes to port 443, to any other port it goes over TLS there. The upstream's certificate is always verified.",
   {
     originate: yesOrNo()
       .optional()
-      .describe("`true` when no other key is needed: TLS with the public roots and no client certificate."),
+      .describe(
+        "`true` when no other key is needed: TLS with the public roots and no client certificate. `false`: plain calls stay plain, and the other keys hold for calls that are TLS already (`intercept`).",
+      ),
+    intercept: yesOrNo()
+      .optional()
+      .describe(
+        "Whether TLS that the application speaks itself is opened, with a certificate of a CA that is made anew in each sandbox, so that these calls are governed like plain ones. Without it they pass as a blind tunnel.",
+      ),
     client_cert: fileReference()
       .optional()
       .describe("Certificate chain of the client, PEM; the file may hold the key too."),
@@ -90,6 +97,16 @@ const destination = mapping("destination", "Calls to one upstream and the policy
     .describe(
       "Ports that belong to it, as the application calls them (`http://` without a port means 80); empty for any.",
     ),
+  protocol: oneOf("http", "tcp")
+    .optional()
+    .describe(
+      "`tcp`: what comes to `local_port` is no HTTP, for instance a database's protocol; its bytes pass unread, over TLS with `tls`.",
+    ),
+  http_version: oneOf("auto", "http1", "http2")
+    .optional()
+    .describe(
+      "What is spoken to the upstream. `auto`: what the application speaks, as far as the upstream speaks it too; `http1` and `http2` translate.",
+    ),
   access: oneOf("allow", "deny").optional().describe("`deny` refuses these calls (see `acl.mode`)."),
   allow_addresses: allowAddresses()
     .optional()
@@ -131,6 +148,11 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
     ),
   listen: mapping("listen", "Where the proxy listens.", {
     port: whole(0, 65_535).optional().describe("0 takes a free port."),
+    transparent_port: whole(0, 65_535)
+      .optional()
+      .describe(
+        "A second port for connections that the system redirects (see `outrider capture`): where they go is read from SNI or Host. 0 for none.",
+      ),
     unsafe_bind: ipAddress
       .optional()
       .describe(
@@ -158,6 +180,27 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
     idle_upstream: whole(0, 100_000)
       .optional()
       .describe("Idle connections to upstreams that are kept. Above: the oldest is closed."),
+    handshake_timeout: duration({ min: "100ms", max: "1m" })
+      .optional()
+      .describe("Time for a TLS handshake with the application. Above: reset."),
+    streams: whole(1, 10_000)
+      .optional()
+      .describe(
+        "HTTP/2 streams at once on one connection. Above: the application's stream is refused, towards an upstream another connection is made.",
+      ),
+    tunnel_idle: duration({ min: "1s", max: "24h", off: true })
+      .optional()
+      .describe("Life of a tunnel through which no byte passes. Above: reset."),
+    exchange_buffer: size({ min: "16KiB", max: "4MiB" })
+      .optional()
+      .describe(
+        "Bytes of one direction of one call that wait for their receiver. Above: the sender is held back.",
+      ),
+    total_buffer: size({ min: "1MiB", max: "1GiB" })
+      .optional()
+      .describe(
+        "Bytes that wait in all calls together. Above: new calls get 503 until less than nine tenths wait.",
+      ),
   }).optional(),
   acl: mapping("acl", "Which targets may be called.", {
     default: oneOf("allow", "deny").optional().describe("The rule for hosts that no destination names."),

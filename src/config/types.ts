@@ -6,7 +6,7 @@
  */
 
 /** Bumped when this shape changes: a compiled file of another format is refused with the remedy "compile again". */
-export const CONFIG_FORMAT = 1;
+export const CONFIG_FORMAT = 2;
 
 /** The root. */
 export interface Config {
@@ -28,6 +28,8 @@ export interface Listen {
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
+  /** Takes connections that were redirected to it, whatever they speak (policy file: `listen.transparent_port`); 0 for none. */
+  readonly transparentPort: number;
 }
 
 /** Every bound of the data path; policy file: `limits`. */
@@ -48,6 +50,16 @@ export interface Limits {
   readonly keepAliveMs: number;
   /** Idle upstream connections kept, all destinations together. Overflow: the oldest is closed. */
   readonly idleUpstreamMax: number;
+  /** A TLS handshake with the application, from the promise of its tunnel on. Overflow: reset. */
+  readonly handshakeTimeoutMs: number;
+  /** HTTP/2 streams at once on one connection, of the application's and of an upstream's. Overflow: the stream is refused; towards an upstream, another connection is dialled. */
+  readonly streamsMax: number;
+  /** A tunnel (CONNECT, Upgrade, `protocol: tcp`) through which no byte passes. Overflow: reset on both sides. */
+  readonly tunnelIdleMs: number;
+  /** Bytes of one direction of one exchange that wait for their receiver before the sender is held back. No overflow. */
+  readonly exchangeBufferBytes: number;
+  /** Bytes that wait in all exchanges together. Overflow: new calls get 503 until less than nine tenths wait. */
+  readonly totalBufferBytes: number;
 }
 
 /** Which targets may be called; policy file: `acl`. */
@@ -66,6 +78,8 @@ export interface Destination {
   readonly name: string;
   /** Lower case; exact names, `*.suffix` (sub-domains at any depth, not the suffix itself), IP addresses, or `*`. Empty only for the implicit default. */
   readonly hosts: readonly string[];
+  /** `tcp`: the local port carries bytes that nobody reads. */
+  readonly protocol: "http" | "tcp";
   /** Empty: any port. */
   readonly ports: readonly number[];
   /** The acl's word for this destination: allowed because the file names it, unless `access: deny`. */
@@ -76,8 +90,10 @@ export interface Destination {
   readonly localPort: number;
   /** Where calls really go; `null` keeps the target's own host and port. Required with `localPort`. */
   readonly upstream: { readonly host: string; readonly port: number } | null;
-  /** TLS towards the upstream although the application speaks plain HTTP; `null` keeps the target's scheme. */
-  readonly tls: TlsOrigination | null;
+  /** How TLS towards the upstream is spoken, and where; `null`: Node's roots, no client certificate, where the target's scheme says so. */
+  readonly tls: DestinationTls | null;
+  /** What is spoken to the upstream. `auto`: what the application speaks, as far as the upstream speaks it too. */
+  readonly httpVersion: "auto" | "http1" | "http2";
   /** Applies when no route matches. */
   readonly policy: RoutePolicy;
   /** First match wins. */
@@ -85,7 +101,11 @@ export interface Destination {
 }
 
 /** How TLS towards the upstream is spoken. Files are read when the proxy loads; a missing one is an error then, not at a call. */
-export interface TlsOrigination {
+export interface DestinationTls {
+  /** Calls that the application makes in plain HTTP (or, with `protocol: tcp`, its bytes) leave over TLS. */
+  readonly originate: boolean;
+  /** TLS that the application speaks itself is opened with a certificate of the sandbox's own CA, and governed. */
+  readonly intercept: boolean;
   /** `file:/path`; "" for none. Certificate chain, PEM; may hold the key too. */
   readonly clientCert: string;
   /** `file:/path`; "" when the key is in `clientCert` or there is no client certificate. */
@@ -140,6 +160,8 @@ export interface RetryOptions {
   readonly on: readonly RetryCondition[];
   /** Statuses among the conditions, each 400..599. */
   readonly statuses: readonly number[];
+  /** Values of `grpc-status` among the conditions, each 1..16; they count where a response consists of nothing but its head. */
+  readonly grpcStatuses: readonly number[];
   /** Methods that may be sent again after bytes left. */
   readonly methods: readonly string[];
   /** With one of these headers (lower case) any method may be sent again. */
@@ -155,7 +177,11 @@ export interface RetryOptions {
 }
 
 /** Conditions that are not statuses. */
-export type RetryCondition = "connect_failure" | "reset_before_response" | "per_try_timeout";
+export type RetryCondition =
+  | "connect_failure"
+  | "reset_before_response"
+  | "refused_stream"
+  | "per_try_timeout";
 
 /** Token bucket per destination and route. */
 export interface RateLimitOptions {

@@ -119,3 +119,29 @@ function formatWithUnit(units: readonly (readonly [string, number])[], value: nu
   const [unit, factor] = units.find(([, size]) => value % size === 0) ?? units.at(-1)!;
   return `${value / factor}${unit}`;
 }
+
+/** Names of the gRPC status codes 1 to 16 (gRPC, "Status codes and their use in gRPC"), in the notation of the policy file. */
+export const GRPC_CONDITIONS: readonly string[] = [
+  "cancelled",
+  "unknown",
+  "invalid_argument",
+  "deadline_exceeded",
+  "not_found",
+  "already_exists",
+  "permission_denied",
+  "resource_exhausted",
+  "failed_precondition",
+  "aborted",
+  "out_of_range",
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "data_loss",
+  "unauthenticated",
+].map((name) => `grpc_${name}`);
+
+/** The value of `grpc-status` that `grpc_unavailable` and its like stand for, or `null`. */
+export function grpcStatusNamed(entry: number | string): number | null {
+  const at = GRPC_CONDITIONS.indexOf(String(entry));
+  return at < 0 ? null : at + 1;
+}

@@ -22,7 +22,7 @@ export function listenPlan(
   for (const { name, hosts, localPort, tls, upstream } of config.destinations) {
     if (localPort === 0 || upstream === null) continue;
     const host = hosts.find((pattern) => !pattern.includes("*")) ?? upstream.host;
-    const scheme = tls === null ? "http" : "https";
+    const scheme = tls?.originate ? "https" : "http";
     plan.push({
       key: `destinations.${name}.local_port`,
       port: localPort,

@@ -8,6 +8,7 @@ import type { RetryCondition, RetryOptions } from "../config/types.ts";
 import { EgressError, type ErrorCode } from "../errors.ts";
 import type { FieldLines } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
+import { grpcStatusOf } from "../http1/grpc-status.ts";
 import { parseRetryAfter } from "./http-date.ts";
 
 /** A failed attempt and all that the decision depends on. */
@@ -36,7 +37,7 @@ export interface FailedAttempt {
 }
 
 /** Why the attempt is made again: the condition it met. */
-export type RetryWhy = RetryCondition | `status_${number}`;
+export type RetryWhy = RetryCondition | `status_${number}` | `grpc_status_${number}`;
 
 /** Why it is not; the order is that of the rules. */
 export type StopWhy =
@@ -68,6 +69,7 @@ const CONDITION_OF: ReadonlyMap<ErrorCode, RetryCondition> = new Map<ErrorCode, 
   ["CONNECT_TIMEOUT", "connect_failure"],
   ["TLS_FAILED", "connect_failure"],
   ["TLS_TIMEOUT", "connect_failure"],
+  ["STREAM_REFUSED", "refused_stream"],
   ["UPSTREAM_RESET", "reset_before_response"],
   ["UPSTREAM_TIMEOUT", "reset_before_response"],
   ["PER_TRY_TIMEOUT", "per_try_timeout"],
@@ -97,11 +99,15 @@ function stop(why: StopWhy): Verdict {
 
 /** The condition that an outcome is, or `null` when it is none of those that `options` names. */
 export function conditionMet(
-  options: Pick<RetryOptions, "on" | "statuses">,
+  options: Pick<RetryOptions, "on" | "statuses" | "grpcStatuses">,
   outcome: FailedAttempt["outcome"],
 ): RetryWhy | null {
   if (!(outcome instanceof EgressError)) {
-    return options.statuses.includes(outcome.status) ? `status_${outcome.status}` : null;
+    if (options.statuses.includes(outcome.status)) return `status_${outcome.status}`;
+    const grpcStatus = grpcStatusOf(outcome.fields);
+    return grpcStatus !== null && options.grpcStatuses.includes(grpcStatus)
+      ? `grpc_status_${grpcStatus}`
+      : null;
   }
   const condition = CONDITION_OF.get(outcome.code);
   return condition !== undefined && options.on.includes(condition) ? condition : null;

@@ -11,7 +11,7 @@ import {
   type SecureContext,
   type TLSSocket,
 } from "node:tls";
-import type { Destination, TlsOrigination } from "../config/types.ts";
+import type { Destination, DestinationTls } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
 import type { Address } from "./resolve.ts";
 import { identityProblem } from "./server-identity.ts";
@@ -30,8 +30,11 @@ export class TlsFileError extends Error {}
 /** Session tickets kept, per destination. Overflow: the oldest is forgotten. */
 const SESSIONS_MAX = 100;
 
+/** What a client is made of. */
+export type TlsSettings = Omit<DestinationTls, "originate" | "intercept">;
+
 /** For destinations without a `tls` section: Node's roots, no client certificate. */
-export const PLAIN_TLS: TlsOrigination = {
+export const PLAIN_TLS: TlsSettings = {
   clientCert: "",
   clientKey: "",
   ca: "",
@@ -61,7 +64,7 @@ export function createTlsClients(
   return (destination) => own.get(destination) ?? plain;
 }
 
-function clientOf(name: string, options: TlsOrigination, report: ReportBroken | null): () => TlsClient {
+function clientOf(name: string, options: TlsSettings, report: ReportBroken | null): () => TlsClient {
   try {
     const client = createTlsClient(name, options);
     return () => client;
@@ -78,7 +81,7 @@ function clientOf(name: string, options: TlsOrigination, report: ReportBroken | 
  * Reads the files and makes the context.
  * @throws TlsFileError
  */
-export function createTlsClient(id: string, options: TlsOrigination): TlsClient {
+export function createTlsClient(id: string, options: TlsSettings): TlsClient {
   const context = secureContext(id, options);
   const sessions = new Map<string, Buffer>();
   return {
@@ -116,7 +119,7 @@ export function createTlsClient(id: string, options: TlsOrigination): TlsClient 
   };
 }
 
-function secureContext(id: string, options: TlsOrigination): SecureContext {
+function secureContext(id: string, options: TlsSettings): SecureContext {
   const cert = readPem(id, "client_cert", options.clientCert);
   const key = options.clientKey === "" ? cert : readPem(id, "client_key", options.clientKey);
   const ca = readPem(id, "ca", options.ca);

@@ -77,6 +77,7 @@ export function retryOptions(changes: Partial<RetryOptions> = {}): RetryOptions 
   return {
     maxRetries: 2,
     on: ["connect_failure", "reset_before_response", "per_try_timeout"],
+    grpcStatuses: [],
     statuses: [429, 503],
     methods: ["GET", "PUT"],
     idempotencyHeaders: ["idempotency-key"],
