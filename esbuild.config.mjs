@@ -86,17 +86,17 @@ await chmod("dist/layer/opt/outrider-wrapper", 0o755);
 
 /**
  * The layer's cold tier is one CommonJS file: Node's loader of ES modules costs a cold start 4 ms (measured, 25 KiB in four files
- * against one). What it loads later is named by the chunk's entry point. The two builds share source files, not objects: nothing
+ * against one). What it loads later is named by the chunk's entry point. The builds share source files, not objects: nothing
  * that crosses between them is told apart by its class.
  */
 const laterTiers = {
   name: "later-tiers",
   setup({ onResolve }) {
-    onResolve({ filter: /\.ts$/ }, ({ kind, path }) =>
-      kind === "dynamic-import"
-        ? { path: `./${path.split("/").pop().replace(/ts$/, "mjs")}`, external: true }
-        : undefined,
-    );
+    onResolve({ filter: /\.ts$/ }, ({ kind, path }) => {
+      if (kind !== "dynamic-import") return undefined;
+      const name = path.split("/").pop().replace(/\.ts$/, "");
+      return { path: `./${name}.${name === "interception" ? "cjs" : "mjs"}`, external: true };
+    });
   },
 };
 const layer = { outdir: "dist/layer/opt/outrider", minifyIdentifiers: true };
@@ -109,6 +109,14 @@ await emit(
     splitting: false,
     outExtension: { ".js": ".cjs" },
     plugins: [laterTiers],
+  },
+  // Before `register` as well, but only where the policy opens TLS: CommonJS for the same reason.
+  {
+    ...layer,
+    entryPoints: { interception: "src/identity/interception.ts" },
+    format: "cjs",
+    splitting: false,
+    outExtension: { ".js": ".cjs" },
   },
   {
     ...layer,

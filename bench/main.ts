@@ -9,10 +9,13 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Bench, BenchOptions, BenchResult } from "./bench.ts";
 import { coldStart } from "./cold-start.ts";
+import { h2 } from "./h2.ts";
+import { intercept } from "./intercept.ts";
 import { passthrough } from "./passthrough.ts";
 import { replaceSection, toJson, toMarkdown } from "./report.ts";
+import { tunnel } from "./tunnel.ts";
 
-const benches: readonly Bench[] = [passthrough, coldStart];
+const benches: readonly Bench[] = [passthrough, coldStart, tunnel, intercept, h2];
 
 const resultsFile = fileURLToPath(new URL("RESULTS.md", import.meta.url));
 const resultsHead =

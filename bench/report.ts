@@ -5,10 +5,20 @@
 import type { BenchResult } from "./bench.ts";
 import { pairedRatio, spreadOf } from "./measure.ts";
 
-/** A metric of a row. The unit is the end of the name, or µs in front of `per_request`. */
+/** A metric of a row. The unit is the end of the name, or stands in front of `per_something`. */
 export type MetricName =
   | "cpu_us_per_request"
+  | "bench_cpu_us_per_request"
   | "requests_per_s"
+  | "cpu_us_per_handshake"
+  | "handshakes_per_s"
+  | "up_mb_per_s"
+  | "down_mb_per_s"
+  | "cpu_us_per_mb"
+  | "cpu_us_per_connect"
+  | "connects_per_s"
+  | "idle_connection_kb"
+  | "open_exchange_kb"
   | "p50_us"
   | "p99_us"
   | "pss_kb"
@@ -29,15 +39,17 @@ export interface Ratios {
   readonly bySubject: Readonly<Record<string, number>>;
 }
 
-/** A limit that a run is held against: the smaller the measured figure, the better. */
+/** A limit that a run is held against. */
 export interface Bar {
   readonly what: string;
-  readonly unit: "×" | "MB";
+  readonly unit: "×" | "MB" | "KB";
+  /** Which figures are better; the smaller ones unless it says otherwise. */
+  readonly better?: "less" | "more";
   /** Undefined when one of its subjects did not run. */
   readonly measured: number | undefined;
-  /** Above it the bar is not met. */
+  /** On the wrong side of it the bar is not met. */
   readonly limit: number;
-  /** What the project aims at, where it is below the limit. */
+  /** What the project aims at, where that is better than the limit. */
   readonly aim: number | undefined;
 }
 
@@ -50,7 +62,17 @@ const columns: Readonly<
 > = {
   register_ms: { title: "register ms", show: (value) => value.toFixed(1) },
   cpu_us_per_request: { title: "CPU µs/request", show: (value) => value.toFixed(1) },
+  bench_cpu_us_per_request: { title: "load + origin CPU µs/request", show: (value) => value.toFixed(1) },
   requests_per_s: { title: "requests/s", show: (value) => value.toFixed(0) },
+  cpu_us_per_handshake: { title: "CPU µs/handshake", show: (value) => value.toFixed(0) },
+  handshakes_per_s: { title: "handshakes/s", show: (value) => value.toFixed(0) },
+  cpu_us_per_mb: { title: "CPU µs/MB", show: (value) => value.toFixed(0) },
+  up_mb_per_s: { title: "MB/s up", show: (value) => value.toFixed(0) },
+  down_mb_per_s: { title: "MB/s down", show: (value) => value.toFixed(0) },
+  cpu_us_per_connect: { title: "CPU µs/connection", show: (value) => value.toFixed(0) },
+  connects_per_s: { title: "connections/s", show: (value) => value.toFixed(0) },
+  idle_connection_kb: { title: "KB/idle connection", show: (value) => value.toFixed(1) },
+  open_exchange_kb: { title: "KB/open exchange", show: (value) => value.toFixed(1) },
   p50_us: { title: "p50 µs, 1 connection", show: (value) => value.toFixed(0) },
   p99_us: { title: "p99 µs, 64 connections", show: (value) => value.toFixed(0) },
   pss_kb: { title: "PSS MB", show: (value) => (value / 1024).toFixed(1) },
@@ -119,8 +141,10 @@ function flattened(metrics: ReadonlyMap<MetricName, readonly number[]>): Record<
 /** Holds a bar's figure against its limit and its aim. */
 export function verdictOf(bar: Bar): Verdict {
   if (bar.measured === undefined) return "not measured";
-  if (bar.measured > bar.limit) return "not met";
-  return bar.aim !== undefined && bar.measured <= bar.aim ? "aim met" : "met";
+  const { measured } = bar;
+  const reaches = (mark: number) => (bar.better === "more" ? measured >= mark : measured <= mark);
+  if (!reaches(bar.limit)) return "not met";
+  return bar.aim !== undefined && reaches(bar.aim) ? "aim met" : "met";
 }
 
 /** The machine-readable form of a result. */
@@ -190,13 +214,14 @@ function cell(metrics: Readonly<Record<string, number>>, name: MetricName): stri
 function barTable(bars: readonly Bar[]): string[] {
   const figure = (value: number | undefined, unit: Bar["unit"]) => {
     if (value === undefined) return "-";
-    return unit === "×" ? `${value.toFixed(2)}×` : `${value.toFixed(1)} MB`;
+    return unit === "×" ? `${value.toFixed(2)}×` : `${value.toFixed(1)} ${unit}`;
   };
+  const sign = ({ better }: Bar) => (better === "more" ? "≥" : "≤");
   const body = bars.map((bar) => [
     bar.what,
     figure(bar.measured, bar.unit),
-    `≤ ${figure(bar.limit, bar.unit)}`,
-    bar.aim === undefined ? "-" : `≤ ${figure(bar.aim, bar.unit)}`,
+    `${sign(bar)} ${figure(bar.limit, bar.unit)}`,
+    bar.aim === undefined ? "-" : `${sign(bar)} ${figure(bar.aim, bar.unit)}`,
     verdictOf(bar),
   ]);
   if (bars.length === 0) return ["A quick run counts too little to judge a bar."];

@@ -6,6 +6,7 @@
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/types.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import type { Interception } from "./listener/context.ts";
 import { Listener } from "./listener/listener.ts";
 import type { BoundRole } from "./listener/plan.ts";
 import { policyChain } from "./policy/chain.ts";
@@ -29,6 +30,8 @@ export interface ProxyParts {
    * then fail with IDENTITY_UNAVAILABLE. Without it `createProxy` throws.
    */
   readonly reportBroken?: (problem: Error) => void;
+  /** Signs for the servers whose TLS is opened; without it every TLS tunnel passes unread. */
+  readonly authority?: Pick<Interception, "contextFor">;
   /** How names become addresses; the system's way unless given. */
   readonly resolver?: Resolver;
 }
@@ -46,7 +49,7 @@ export interface Proxy {
  */
 export function createProxy(
   config: Config,
-  { clock, lifecycle, bindings, ownPorts, reportBroken, resolver }: ProxyParts,
+  { clock, lifecycle, bindings, ownPorts, reportBroken, authority, resolver }: ProxyParts,
 ): Proxy {
   const { limits, destinations, acl } = config;
 
@@ -63,17 +66,29 @@ export function createProxy(
   const telemetry = createTelemetry(config.telemetry, { clock, lifecycle, version: config.version });
 
   // One chain per destination and route, first written outermost.
-  const { send, admits } = createRouter(destinations, acl, (destination, route, policy) => ({
+  const { send, destinationFor, admits } = createRouter(destinations, acl, (destination, route, policy) => ({
     outside: telemetry.observe(destination.name, route === null ? "" : route.match.path),
     inside: policyChain(policy, { clock, lifecycle }),
     send: upstream.sender({
       address: destination.upstream,
       originate: destination.tls?.originate ?? false,
+      tunnelOverTls: destination.protocol === "tcp" && (destination.tls?.originate ?? false),
+      httpVersion: destination.httpVersion,
       tls: tlsOf(destination),
       policy,
       vet: (address, port) => admitAddress(guard, address, port, destination)?.rule ?? null,
     }),
   }));
+
+  // TLS that the application speaks is opened for the destinations that say so, by whoever can sign for them.
+  const interception =
+    authority === undefined
+      ? null
+      : {
+          covers: (host: string, port: number) => destinationFor(host, port).tls?.intercept ?? false,
+          contextFor: (name: string) => authority.contextFor(name),
+          refused: (host: string, reason: string) => telemetry.interceptionRefused(host, reason),
+        };
 
   const listener = new Listener({
     limits,
@@ -81,6 +96,8 @@ export function createProxy(
     clock,
     send,
     admits,
+    interception,
+    upstreamBufferedBytes: () => 0,
   });
 
   // A thaw: idle connections slept as long as the sandbox did. The end: calls in flight first, then their connections.

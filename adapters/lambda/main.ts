@@ -8,6 +8,8 @@ import { systemClock } from "../../src/clock.ts";
 import { findPolicy } from "../../src/config/find.ts";
 import { ConfigError, loadPolicy } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/types.ts";
+import type { Interception } from "../../src/identity/interception.ts";
+import { intercepts } from "../../src/identity/intercepts.ts";
 import { Lifecycle } from "../../src/lifecycle.ts";
 import { bindAll } from "../../src/listener/plan.ts";
 import { HostError, LambdaHost } from "./host.ts";
@@ -39,12 +41,43 @@ async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   return compileOrThrow(loaded.text, basename(found.path)).config;
 }
 
-/** Tells the wrapper, which starts after every extension has registered, where the proxy listens; "off": nowhere. */
-function publishPort(port: number | "off", env: NodeJS.ProcessEnv): void {
-  const path = `${env.TMPDIR || "/tmp"}/outrider.port`;
+/**
+ * Makes the authority and the files that clients trust it by; `null` where that failed and the policy wants the function to run all
+ * the same. Loads the code for it, which only such a policy needs.
+ * @throws TrustFilesError
+ */
+async function prepare(config: Config, env: NodeJS.ProcessEnv): Promise<Interception | null> {
+  const { prepareInterception, SANDBOX_VALIDITY_MS } = await import("../../src/identity/interception.ts");
+  try {
+    const interception = prepareInterception({
+      clock: systemClock,
+      validityMs: SANDBOX_VALIDITY_MS,
+      env,
+      directory: `${temporaryFolder(env)}/outrider-ca`,
+    });
+    for (const problem of interception.problems) say(problem);
+    return interception;
+  } catch (error) {
+    if (config.onProxyFailure === "closed") throw error;
+    say(
+      `${(error as Error).message}; on_proxy_failure is open: no TLS is opened in this sandbox, those calls pass as tunnels`,
+    );
+    return null;
+  }
+}
+
+const temporaryFolder = (env: NodeJS.ProcessEnv): string => env.TMPDIR || "/tmp";
+
+/**
+ * Tells the wrapper, which starts after every extension has registered, where the proxy listens ("off": nowhere) and, on a second
+ * line, where the files are that clients have to trust ("": no TLS is opened).
+ */
+function publish(port: number | "off", trustDirectory: string, env: NodeJS.ProcessEnv): void {
+  const path = `${temporaryFolder(env)}/outrider.port`;
+  const lines = trustDirectory === "" ? `${port}\n` : `${port}\n${trustDirectory}\n`;
   try {
     // A new file put in place: a link that function code left there in an earlier life of the sandbox is replaced, not followed.
-    writeFileSync(`${path}.${process.pid}`, `${port}\n`, { mode: 0o644, flag: "wx" });
+    writeFileSync(`${path}.${process.pid}`, lines, { mode: 0o644, flag: "wx" });
     renameSync(`${path}.${process.pid}`, path);
   } catch (error) {
     say(
@@ -74,7 +107,7 @@ function surviveDefect(error: Error): void {
 
 /** The life of an extension that has nothing to do: exiting would take the function with it. */
 async function standAside(host: LambdaHost, env: NodeJS.ProcessEnv): Promise<number> {
-  publishPort("off", env);
+  publish("off", "", env);
   await host.register(EXTENSION_NAME);
   while ((await host.next()).kind !== "shutdown");
   return 0;
@@ -95,7 +128,8 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
     return null;
   });
   if (bindings === null) return await standAside(host, env);
-  publishPort(bindings[0]!.binding.port, env);
+  const interception = intercepts(config) ? await prepare(config, env) : null;
+  publish(bindings[0]!.binding.port, interception?.directory ?? "", env);
   // From here the function may connect; what it sends waits until the warm tier serves it.
   await host.register(EXTENSION_NAME);
   // The first look at a clock loads Node's performance module (0.8 ms), so there is none before this line.
@@ -106,7 +140,8 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
     const { createProxy } = await import("../../src/proxy.ts");
     const tolerant =
       config.onProxyFailure === "open" ? { reportBroken: ({ message }: Error) => say(message) } : {};
-    const { telemetry } = createProxy(config, { clock, lifecycle, bindings, ...tolerant });
+    const opening = interception === null ? {} : { authority: interception.authority };
+    const { telemetry } = createProxy(config, { clock, lifecycle, bindings, ...tolerant, ...opening });
     lifecycle.ready();
     // The first wait is also the word that init is done; the idle tier loads inside it.
     let event = host.next();

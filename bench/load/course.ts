@@ -8,9 +8,10 @@ import type { Subject, Surroundings } from "../peers/subject.ts";
 import { cpuUsOf, memoryOf } from "../proc.ts";
 import type { MetricName } from "../report.ts";
 import { shuffled } from "../seed.ts";
-import type { LoadReport, LoadRun } from "./generator.ts";
+import type { LoadReport } from "./closed-loop.ts";
+import type { LoadRun } from "./exchange.ts";
 import { type Generator, type Origin, startGenerator, startOrigin } from "./load.ts";
-import { buildRequest, buildResponse, type RequestMessage, targetPath } from "./messages.ts";
+import { buildRequest, buildResponse, missingFrom, type RequestMessage } from "./messages.ts";
 
 /** How many requests each step of a measurement sends. */
 export interface Counts {
@@ -54,7 +55,12 @@ export class Course {
   /** Starts the origin and the generator. `folder` takes configurations; `random` draws the payloads. */
   static async open(folder: string, random: () => number): Promise<Course> {
     const response = buildResponse(random);
-    return new Course(folder, await startOrigin(response.text), response.body, random);
+    return new Course(
+      folder,
+      await startOrigin({ response: response.text, protocol: "http1" }),
+      response.body,
+      random,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -67,12 +73,7 @@ export class Course {
     await using runner = await this.#start(subject);
     await this.#send(runner, checkConnections, checkRequests);
     const { lastHead } = await this.#origin.report();
-    const wanted = [
-      `GET ${targetPath} HTTP/1.1\r\n`,
-      `\r\nAuthorization: Bearer ${this.#requests[subject.form].secret}`,
-      ...subject.addedHeaders.map((name) => `\r\n${name}: `),
-    ];
-    const missing = wanted.find((part) => !`${lastHead}\r\n`.toLowerCase().includes(part.toLowerCase()));
+    const missing = missingFrom(lastHead, this.#requests[subject.form].secret, subject.addedHeaders);
     if (missing === undefined) return;
     throw runner.failure(
       `expected ${JSON.stringify(missing)} at the origin, got ${JSON.stringify(lastHead)}`,
@@ -129,7 +130,16 @@ export class Course {
   /** Sends through the subject, and sees to it that the origin itself gave each answer. */
   async #send(runner: Runner, connections: number, requests: number): Promise<LoadReport> {
     const request = this.#requests[runner.subject.form].text;
-    const run: LoadRun = { port: runner.port, request, body: this.#body, connections, requests };
+    const run: LoadRun = {
+      kind: "requests",
+      protocol: "http1",
+      route: { port: runner.port },
+      request,
+      body: this.#body,
+      connections,
+      streams: 1,
+      requests,
+    };
     await this.#origin.report();
     const report = await this.#generator.run(run).catch((error: Error) => {
       throw runner.failure(error.message);

@@ -59,3 +59,21 @@ export function buildResponse(random: () => number): ResponseMessage {
   const filled = body(seededText(bodyBytes - body("").length, random));
   return { text: head(bodyBytes) + filled, body: filled };
 }
+
+/**
+ * What a request head at the origin lacks of what was sent and of what was promised: the target, the credentials, the headers that a
+ * subject adds. Undefined when it lacks nothing.
+ */
+export function missingFrom(
+  head: string,
+  secret: string,
+  addedHeaders: readonly string[],
+): string | undefined {
+  const wanted = [
+    `GET ${targetPath} HTTP/`,
+    `\r\nAuthorization: Bearer ${secret}`,
+    ...addedHeaders.map((name) => `\r\n${name}: `),
+  ];
+  const seen = `${head}\r\n`.toLowerCase();
+  return wanted.find((part) => !seen.includes(part.toLowerCase()));
+}

@@ -11,10 +11,11 @@ import { compiledText, compileOrThrow } from "../../src/config/compile.ts";
 import { freePort, startServer } from "./server-process.ts";
 import type { Subject } from "./subject.ts";
 
-const program = fileURLToPath(new URL("../../dist/outrider.js", import.meta.url));
+/** The built command line. */
+export const program = fileURLToPath(new URL("../../dist/outrider.js", import.meta.url));
 
 /** The flags of the launcher: a small young generation and its collector on one thread cost less CPU and memory. */
-const v8Flags = ["--max-semi-space-size=4", "--single-threaded-gc"];
+export const v8Flags = ["--max-semi-space-size=4", "--single-threaded-gc"];
 
 /** The subject `outrider`. */
 export function outrider(): Subject {

@@ -40,9 +40,9 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
-/** The version that a program prints, by the first group of `pattern` over its stdout and stderr. */
-export function programVersion(path: string, pattern: RegExp): string | undefined {
-  const { stdout, stderr } = spawnSync(path, ["-v"], { encoding: "utf8" });
+/** The version that a program prints when it is asked by `flag`, by the first group of `pattern` over its stdout and stderr. */
+export function programVersion(path: string, pattern: RegExp, flag = "-v"): string | undefined {
+  const { stdout, stderr } = spawnSync(path, [flag], { encoding: "utf8" });
   return pattern.exec(`${stdout}${stderr}`)?.[1];
 }
 

@@ -17,10 +17,21 @@ export interface Target {
   readonly path: string;
 }
 
-/** A listener either takes proxy requests, or stands for one destination; inside a tunnel that holds plain HTTP there is one host. */
+/**
+ * What a connection is for: proxy requests (`proxy`), requests of a tunnel that was opened, all to one host (`tunnel`), one destination
+ * (`local`, or `tcp` when it is no HTTP), or whatever the system redirected to us (`transparent`).
+ */
 export type ListenerRole =
   | { readonly kind: "proxy" }
-  | { readonly kind: "tunnel"; readonly host: string; readonly port: number }
+  | { readonly kind: "transparent" }
+  | TunnelRole
+  | {
+      readonly kind: "tcp";
+      /** The destination's name. */
+      readonly destination: string;
+      readonly host: string;
+      readonly port: number;
+    }
   | {
       readonly kind: "local";
       /** The destination's name. */
@@ -29,6 +40,14 @@ export type ListenerRole =
       readonly host: string;
       readonly port: number;
     };
+
+/** Inside a tunnel: `https` when it was TLS that has been opened. */
+export interface TunnelRole {
+  readonly kind: "tunnel";
+  readonly scheme: Scheme;
+  readonly host: string;
+  readonly port: number;
+}
 
 const ABSOLUTE = /^(https?):\/\/([^/?]*)(.*)$/i;
 /** `host`, `host:port`, `[v6]`, `[v6]:port`. A name is letters, digits, hyphen, underscore and dots: no escapes, no user, no zone. */
@@ -55,18 +74,28 @@ export function parseAuthority(
 
 /** The target of a request that came to a listener of `role`. */
 export function targetOf(head: RequestHead, role: ListenerRole): Target | EgressError {
-  const target =
-    role.kind === "local"
-      ? localTarget(head, role)
-      : role.kind === "tunnel"
-        ? insideTarget(head, role)
-        : proxyTarget(head);
+  const target = targetFor(head, role);
   if (target instanceof EgressError) return target;
   // RFC 9112 §3.2: HTTP/1.1 without Host is refused, and so is a Host that is no authority.
   if (head.host === null) return head.minor === 1 ? refuse("no Host") : target;
   if (head.host === "" || namedIn(head.target, head.host)) return target;
   const named = parseAuthority(head.host, 80);
   return named instanceof EgressError ? named : target;
+}
+
+function targetFor(head: RequestHead, role: ListenerRole): Target | EgressError {
+  switch (role.kind) {
+    case "proxy":
+      return proxyTarget(head);
+    case "tunnel":
+      return insideTarget(head, role);
+    case "local":
+      return localTarget(head, role);
+    case "transparent":
+      return redirectedTarget(head);
+    case "tcp":
+      return refuse("this port carries no HTTP");
+  }
 }
 
 /** Whether the authority of an absolute target is `host` to the letter, so that it has been checked with it. Nearly always. */
@@ -98,18 +127,25 @@ function proxyTarget(head: RequestHead): Target | EgressError {
 }
 
 /** Every request has to name the host that the tunnel was asked for: the acl has judged, and the upstream will get, that one. */
-function insideTarget(
-  head: RequestHead,
-  { host, port }: { readonly host: string; readonly port: number },
-): Target | EgressError {
-  const isOrigin = head.target.startsWith("/") || (head.target === "*" && head.method === "OPTIONS");
-  if (!isOrigin || head.method === "CONNECT") return refuse("requests inside a tunnel are in origin form");
-  const named = parseAuthority(head.host ?? "", 80);
+function insideTarget(head: RequestHead, { scheme, host, port }: TunnelRole): Target | EgressError {
+  if (!isOriginForm(head)) return refuse("requests inside a tunnel are in origin form");
+  const named = parseAuthority(head.host ?? "", scheme === "https" ? 443 : 80);
   if (named instanceof EgressError) return named;
   if (named.host !== host || named.port !== port) {
     return new EgressError("MISDIRECTED", `Host ${named.host}:${named.port} in a tunnel to ${host}:${port}`);
   }
-  return { scheme: "http", host, port, path: head.target };
+  return { scheme, host, port, path: head.target };
+}
+
+/** A plain request that the system redirected: Host is all that says where it was going. */
+function redirectedTarget(head: RequestHead): Target | EgressError {
+  if (!isOriginForm(head)) return refuse("redirected requests are in origin form");
+  const named = parseAuthority(head.host ?? "", 80);
+  return named instanceof EgressError ? named : { scheme: "http", ...named, path: head.target };
+}
+
+function isOriginForm({ method, target }: RequestHead): boolean {
+  return method !== "CONNECT" && (target.startsWith("/") || (target === "*" && method === "OPTIONS"));
 }
 
 function connectTarget(head: RequestHead): Target | EgressError {
@@ -125,7 +161,7 @@ function localTarget(
   role: { readonly scheme: Scheme; readonly host: string; readonly port: number },
 ): Target | EgressError {
   if (head.method === "CONNECT") return refuse("CONNECT to a destination's local port");
-  if (head.target.startsWith("/") || (head.target === "*" && head.method === "OPTIONS")) {
+  if (isOriginForm(head)) {
     return { scheme: role.scheme, host: role.host, port: role.port, path: head.target };
   }
   return refuse("a destination's local port takes origin-form requests");

@@ -14,7 +14,7 @@ Usage: outrider check [FILE]
 
 FILE is a policy (YAML or JSON) or a compiled policy. Without it: OUTRIDER_CONFIG, else ${POLICY_FILE_NAMES.join(", ")}.
 
-Prints what each destination does. Warnings go to standard error. When the policy cannot be used, every problem is
+Prints what each destination does, and hints at what that leaves to know. Warnings go to standard error. When the policy cannot be used, every problem is
 printed as FILE:LINE:COLUMN: key: what is wrong, and the exit code is 1.
 `;
 
@@ -30,6 +30,7 @@ export const command: Command = {
     for (const warning of [...warnings, ...missingFiles(config, name, terminal.cwd)])
       terminal.err(`${warning}\n`);
     terminal.out(summaryOf(config, name, terminal.colour));
+    for (const hint of hintsOf(config)) terminal.out(`hint: ${hint}\n`);
     return 0;
   },
 };
@@ -76,6 +77,47 @@ function summaryOf({ version, listen, acl, destinations }: Config, name: string,
     `  ${bold("default".padEnd(width))}  every other host: ${[others, ...effects(destinations.at(-1)!)].join("; ")}\n`,
   ].join("");
 }
+
+/** What is no mistake, but is easily expected otherwise. One sentence for all destinations that it concerns. */
+function hintsOf({ destinations }: Config): string[] {
+  const http = destinations
+    .slice(0, -1)
+    .filter(({ protocol, access }) => protocol === "http" && access === "allow");
+  const blind = http.filter((destination) => !destination.tls?.intercept && needsSight(destination));
+  const opened = http.filter((destination) => destination.tls?.intercept);
+  const hints: string[] = [];
+  if (blind.length > 0) {
+    hints.push(
+      `calls to ${namesOf(blind)} that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout and tls have no effect on them; tls: { intercept: true } opens them`,
+    );
+  }
+  if (opened.length > 0) {
+    hints.push(
+      `TLS to ${namesOf(opened)} is opened: the application has to trust the CA that each sandbox makes, and a client that pins certificates refuses`,
+    );
+  }
+  return hints;
+}
+
+/** Whether the policy asks for what only someone who sees requests and responses can do. A local port's calls are always seen. */
+function needsSight({ localPort, tls, policy, routes }: Destination): boolean {
+  return (
+    localPort === 0 &&
+    (routes.length > 0 ||
+      policy.retry.maxRetries > 0 ||
+      policy.perTryTimeoutMs > 0 ||
+      (tls?.originate ?? false))
+  );
+}
+
+function namesOf(destinations: readonly Destination[]): string {
+  const shown = destinations.slice(0, HINT_NAMES_MAX).map(({ name }) => name);
+  const more = destinations.length - shown.length;
+  return `${shown.join(", ")}${more === 0 ? "" : ` and ${more} more`}`;
+}
+
+/** Destinations that a hint names; the others are counted. */
+const HINT_NAMES_MAX = 8;
 
 /** Hosts that the summary lists for one destination. */
 const HOSTS_SHOWN_MAX = 4;

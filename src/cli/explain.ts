@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type OpenedPolicy, openPolicy } from "../config/compile.ts";
-import { effectiveValues, formatAuthority } from "../config/effective.ts";
+import { effectiveValues, formatAuthority, HTTP_VERSION_TEXT } from "../config/effective.ts";
 import { layerOf, layersFor } from "../config/merge.ts";
 import type { Config, Destination, Route } from "../config/types.ts";
 import { admitAddress, admitTarget, compileAddressGuard } from "../route/admit.ts";
@@ -24,8 +24,10 @@ Usage: outrider explain URL [-X METHOD] [--config FILE]
   -X, --request METHOD   method of the call (default: GET)
   --config FILE          policy, compiled or not (default: OUTRIDER_CONFIG, else outrider.yaml here)
 
-Names the destination and the route, the rule that lets the call pass or refuses it, where the call goes, and each
-value with the level it comes from: built-in, defaults, telemetry, destination or route.
+URL is http://…, https://…, or tcp://localhost:PORT for the local port of a destination with protocol: tcp.
+
+Names the destination and the route, the rule that lets the call pass or refuses it, where the call goes, whether its TLS
+is opened, and each value with the level it comes from: built-in, defaults, telemetry, destination or route.
 `;
 
 /** See HELP. */
@@ -50,9 +52,9 @@ export const command: Command = {
   },
 };
 
-/** A call as the proxy would see it. */
+/** A call as the application makes it. */
 interface Call {
-  /** CONNECT for https: the application's own method and path are inside the tunnel. */
+  readonly scheme: "http" | "https" | "tcp";
   readonly method: string;
   /** Without brackets. */
   readonly host: string;
@@ -63,7 +65,8 @@ interface Call {
 /** @throws UsageError when it is no URL of a call */
 function callOf(text: string, method: string): Call {
   const url = URL.parse(text);
-  if (url === null || !["http:", "https:"].includes(url.protocol)) {
+  const scheme = SCHEMES.find((known) => url?.protocol === `${known}:`);
+  if (url === null || scheme === undefined || (scheme === "tcp" && url.port === "")) {
     throw new UsageError(
       `"${text}" is no URL of a call; write one such as https://api.example.com/v1/orders`,
     );
@@ -71,17 +74,48 @@ function callOf(text: string, method: string): Call {
   // The URL parser turns 127.1 into 127.0.0.1; the proxy sees what the application wrote.
   const written = /^[^/]*\/\/(?:[^/?#]*@)?([^/?#:]*)/.exec(text)?.[1] ?? "";
   const host = hostKind(written) === "ambiguous" ? written : url.hostname.replace(/^\[|\]$/g, "");
-  const isTunnel = url.protocol === "https:";
-  const port = url.port === "" ? (isTunnel ? 443 : 80) : Number(url.port);
-  return isTunnel
-    ? { method: "CONNECT", host, port, path: `${host}:${port}` }
-    : { method, host, port, path: `${url.pathname}${url.search}` };
+  const port = url.port === "" ? (scheme === "https" ? 443 : 80) : Number(url.port);
+  return { scheme, method, host, port, path: `${url.pathname}${url.search}` };
+}
+
+const SCHEMES = ["http", "https", "tcp"] as const;
+
+/** How much of a call the proxy sees: all of it, or (`blind`) only a tunnel to a host and a port. */
+interface Sight {
+  readonly blind: boolean;
+  readonly note: string;
+}
+
+function sightOf({ scheme }: Call, destination: Destination, isLocal: boolean): Sight {
+  if (destination.protocol === "tcp" && (isLocal || scheme !== "http")) {
+    const note =
+      "protocol: tcp: bytes pass unread; what bounds them is the acl, the limits, the timeouts of connecting, and limits.tunnel_idle";
+    return { blind: true, note };
+  }
+  if (scheme === "http") return { blind: false, note: "" };
+  if (scheme === "tcp") {
+    return {
+      blind: true,
+      note: "no destination with protocol: tcp has this local_port: passes only as a tunnel",
+    };
+  }
+  if (destination.tls?.intercept) {
+    const note =
+      "https: the TLS is opened with the sandbox's own CA, so the call is governed like a plain one; a client that does not trust the CA refuses";
+    return { blind: false, note };
+  }
+  const note =
+    "https: passes as a tunnel that is not looked into: no route but one for CONNECT, no status is retried, no trace header added, limits count tunnels, tls of the destination is not used; tls.intercept: true opens it";
+  return { blind: true, note };
 }
 
 function explanation({ config, file }: OpenedPolicy, name: string, call: Call): string {
   const local = destinationOfLocalPort(config, call);
   const destination = local ?? matchDestination(compileMatcher(config.destinations), call.host, call.port);
-  const route = matchRoute(destination, call.method, call.path);
+  const { blind, note } = sightOf(call, destination, local !== null);
+  const route = blind
+    ? matchRoute(destination, "CONNECT", formatAuthority(call))
+    : matchRoute(destination, call.method, call.path);
   const facts: [string, string][] = [
     ["policy", `${name}, version ${config.version}`],
     [
@@ -90,14 +124,10 @@ function explanation({ config, file }: OpenedPolicy, name: string, call: Call): 
     ],
     ["route", routeText(destination, route)],
     ["access", accessText(config, destination, call)],
-    ["goes to", targetText(config, destination, call)],
+    ["goes to", targetText(config, destination, call, blind)],
   ];
-  if (call.method === "CONNECT") {
-    facts.push([
-      "note",
-      "https: passes as a tunnel that is not looked into: no status is retried, no trace header added",
-    ]);
-  }
+  if (!blind) facts.push(["speaks", HTTP_VERSION_TEXT[destination.httpVersion]]);
+  if (note !== "") facts.push(["note", note]);
   const lines = facts.map(([label, text]) => `${label.padEnd(13)}${text}\n`);
   return `${lines.join("")}\n${valuesText(config, file, destination, route)}`;
 }
@@ -105,10 +135,11 @@ function explanation({ config, file }: OpenedPolicy, name: string, call: Call): 
 /** Calls to a local port belong to its destination whatever their host says. */
 function destinationOfLocalPort(
   { listen, destinations }: Config,
-  { method, host, port }: Call,
+  { scheme, host, port }: Call,
 ): Destination | null {
-  if (method === "CONNECT" || ![listen.host, "localhost"].includes(host)) return null;
-  return destinations.find(({ localPort }) => localPort !== 0 && localPort === port) ?? null;
+  if (scheme === "https" || ![listen.host, "localhost"].includes(host)) return null;
+  const found = destinations.find(({ localPort }) => localPort !== 0 && localPort === port);
+  return found === undefined || (scheme === "tcp" && found.protocol !== "tcp") ? null : found;
 }
 
 function routeText(destination: Destination, route: Route | null): string {
@@ -127,14 +158,16 @@ function accessText(config: Config, destination: Destination, { host }: Call): s
   return `${what} by ${rule} (acl.mode: ${config.acl.mode})`;
 }
 
-function targetText(config: Config, destination: Destination, call: Call): string {
-  const tls = call.method === "CONNECT" ? null : destination.tls;
-  // A call that names no port means the scheme's, and the scheme is what `tls` changes.
-  const port = tls !== null && call.port === 80 ? 443 : call.port;
+function targetText(config: Config, destination: Destination, call: Call, blind: boolean): string {
+  const { tls, protocol } = destination;
+  const isOwnTls = protocol === "tcp" || !blind;
+  const isSecure = isOwnTls && (call.scheme === "https" || (tls?.originate ?? false));
+  // A plain call that names no port means the scheme's, and the scheme is what `tls` changes.
+  const port = isSecure && call.scheme === "http" && call.port === 80 ? 443 : call.port;
   const target = destination.upstream ?? { host: call.host, port };
-  const certificate =
-    tls === null || tls.clientCert === "" ? "" : ` with the client certificate ${tls.clientCert}`;
-  const over = call.method === "CONNECT" ? "" : tls === null ? ", plain" : ` over TLS${certificate}`;
+  const clientCert = tls?.clientCert ?? "";
+  const certificate = clientCert === "" ? "" : ` with the client certificate ${clientCert}`;
+  const over = isSecure ? ` over TLS${certificate}` : isOwnTls ? ", plain" : "";
   return `${formatAuthority(target)}${over}; ${addressText(config, destination, target)}`;
 }
 
@@ -145,7 +178,12 @@ function addressText(
   { host, port }: { host: string; port: number },
 ): string {
   if (isIP(host) === 0) return "its addresses are judged when they are dialled";
-  const ownPorts = new Set([config.listen.port, ...config.destinations.map(({ localPort }) => localPort)]);
+  const { port: ownPort, transparentPort } = config.listen;
+  const ownPorts = new Set([
+    ownPort,
+    transparentPort,
+    ...config.destinations.map(({ localPort }) => localPort),
+  ]);
   const guard = compileAddressGuard(config.acl, config.destinations, () => ownPorts);
   const refusal = admitAddress(guard, host, port, destination);
   return refusal === null

@@ -20,6 +20,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ["compile", () => import("./compile.ts")],
   ["explain", () => import("./explain.ts")],
   ["schema", () => import("./schema.ts")],
+  ["capture", () => import("./capture.ts")],
 ]);
 
 /** Runs one command line and returns the exit code. Never rejects. */

@@ -1,12 +1,15 @@
 /** `outrider run`: serves a policy on this machine until it is told to stop. */
 
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../clock.ts";
 import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
 import { loadPolicy } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
+import type { Interception } from "../identity/interception.ts";
+import { intercepts } from "../identity/intercepts.ts";
 import { Lifecycle } from "../lifecycle.ts";
 import { BindError, type BoundRole, bindAll } from "../listener/plan.ts";
 import { createProxy, type Proxy as ServingProxy } from "../proxy.ts";
@@ -45,10 +48,13 @@ export const command: Command = {
     const clock = systemClock;
     const lifecycle = new Lifecycle(clock);
     const bindings = await bound(config);
+    const interception = await opened(config, bindings, terminal);
+    const authority = interception === null ? {} : { authority: interception.authority };
     const ownPorts: number[] = [];
     const proxy = await served(
-      () => createProxy(config, { clock, lifecycle, bindings, ownPorts: () => ownPorts }),
+      () => createProxy(config, { clock, lifecycle, bindings, ownPorts: () => ownPorts, ...authority }),
       bindings,
+      interception,
     );
     const { telemetry } = proxy;
     const admin = adminPort === null ? null : await adminFor(adminPort, proxy, lifecycle);
@@ -60,10 +66,12 @@ export const command: Command = {
     terminal.err(
       `${ready(config, bindings)}${admin === null ? "" : `, admin on http://127.0.0.1:${admin.port}`}\n`,
     );
+    if (interception !== null) terminal.err(`${trustLine(interception.files)}\n`);
     const signal = await terminal.interrupted;
     terminal.err(`outrider: ${signal}: draining\n`);
     await lifecycle.drain(clock.now() + DRAIN_MS_MAX);
     admin?.close();
+    interception?.remove();
     return 0;
   },
 };
@@ -128,15 +136,62 @@ async function bound(config: Config): Promise<BoundRole[]> {
   }
 }
 
-/** Runs `create`; when it fails, nothing stays bound. */
-async function served<T>(create: () => T, bindings: readonly BoundRole[]): Promise<T> {
+/**
+ * The authority and its files, when the policy opens TLS; `null` when it does not, or when the files cannot be written and the policy
+ * wants calls to pass all the same.
+ */
+async function opened(
+  config: Config,
+  bindings: readonly BoundRole[],
+  terminal: Terminal,
+): Promise<Interception | null> {
+  if (!intercepts(config)) return null;
+  const { LONG_VALIDITY_MS, prepareInterception, TrustFilesError } = await import(
+    "../identity/interception.ts"
+  );
+  try {
+    // Several programs may run on one machine; the port is what tells them apart.
+    const directory = join(tmpdir(), `outrider-ca-${bindings[0]!.binding.port}`);
+    const interception = prepareInterception({
+      clock: systemClock,
+      validityMs: LONG_VALIDITY_MS,
+      env: terminal.env,
+      directory,
+    });
+    for (const problem of interception.problems) terminal.err(`outrider: ${problem}\n`);
+    return interception;
+  } catch (error) {
+    if (!(error instanceof TrustFilesError)) throw error;
+    if (config.onProxyFailure === "closed") {
+      await Promise.all(bindings.map(({ binding }) => binding.close()));
+      throw new Failure(error.message);
+    }
+    terminal.err(
+      `outrider: ${error.message}; on_proxy_failure is open: no TLS is opened, those calls pass as tunnels\n`,
+    );
+    return null;
+  }
+}
+
+/** Runs `create`; when it fails, nothing stays bound, and no file stays. */
+async function served<T>(
+  create: () => T,
+  bindings: readonly BoundRole[],
+  interception: Interception | null,
+): Promise<T> {
   try {
     return create();
   } catch (error) {
+    interception?.remove();
     await Promise.all(bindings.map(({ binding }) => binding.close()));
     if (error instanceof TlsFileError) throw new Failure(error.message);
     throw error;
   }
+}
+
+/** The line that says how clients come to trust the authority. */
+function trustLine({ extra, bundle }: Interception["files"]): string {
+  return `outrider: TLS is opened for some hosts; clients trust it with NODE_EXTRA_CA_CERTS=${extra}, others with SSL_CERT_FILE=${bundle} (and REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, AWS_CA_BUNDLE)`;
 }
 
 /** The line that says that connections are taken, and where. */

@@ -47,23 +47,38 @@ function withOnly(file: CheckedFile, destination: DestinationFile, index: number
 }
 
 function checkListen({ listen }: CheckedFile): Problem[] {
+  const problems: Problem[] = [];
   const host = listen?.unsafe_bind;
-  if (host === undefined || host === "127.0.0.1" || host === "::1") return [];
-  const message = `whoever reaches ${host} can use the proxy and the certificates it holds; leave the key out to listen on 127.0.0.1 only`;
-  return [warningAt(["listen", "unsafe_bind"], message)];
+  if (host !== undefined && host !== "127.0.0.1" && host !== "::1") {
+    const message = `whoever reaches ${host} can use the proxy and the certificates it holds; leave the key out to listen on 127.0.0.1 only`;
+    problems.push(warningAt(["listen", "unsafe_bind"], message));
+  }
+  const transparent = listen?.transparent_port ?? 0;
+  if (transparent !== 0 && transparent === (listen?.port ?? DEFAULTS.listen.port)) {
+    const message = `${transparent} is the proxy's own port (listen.port) too, where clients say what they want; choose another`;
+    problems.push(errorAt(["listen", "transparent_port"], message));
+  }
+  return problems;
 }
 
 function checkLimits({ limits }: CheckedFile): Problem[] {
-  const head = limits?.head_bytes ?? DEFAULTS.limits.head_bytes;
-  const target = limits?.target_bytes ?? DEFAULTS.limits.target_bytes;
-  if (parseSize(target)! < parseSize(head)!) return [];
-  const key = limits?.target_bytes === undefined ? "head_bytes" : "target_bytes";
-  return [
-    errorAt(
-      ["limits", key],
-      `target_bytes (${target}) must be smaller than head_bytes (${head}), which counts the target too`,
-    ),
-  ];
+  const { head_bytes: headDefault, target_bytes: targetDefault } = DEFAULTS.limits;
+  const { head_bytes: head = headDefault, target_bytes: target = targetDefault } = limits ?? {};
+  const { exchange_buffer: exchangeDefault, total_buffer: totalDefault } = DEFAULTS.limits;
+  const { exchange_buffer: exchange = exchangeDefault, total_buffer: total = totalDefault } = limits ?? {};
+  const problems: Problem[] = [];
+  if (parseSize(target)! >= parseSize(head)!) {
+    const key = limits?.target_bytes === undefined ? "head_bytes" : "target_bytes";
+    const message = `target_bytes (${target}) must be smaller than head_bytes (${head}), which counts the target too`;
+    problems.push(errorAt(["limits", key], message));
+  }
+  // One call that streams both ways would be at the bound of all calls together.
+  if (parseSize(total)! < 2 * parseSize(exchange)!) {
+    const key = limits?.total_buffer === undefined ? "exchange_buffer" : "total_buffer";
+    const message = `total_buffer (${total}) must be at least twice exchange_buffer (${exchange}), which one call may hold in each direction`;
+    problems.push(errorAt(["limits", key], message));
+  }
+  return problems;
 }
 
 function checkAcl({ acl, on_proxy_failure, destinations }: CheckedFile): Problem[] {
@@ -130,6 +145,7 @@ function checkHosts({ destinations }: CheckedFile): Problem[] {
 
 function checkLocalPorts(file: CheckedFile): Problem[] {
   const listenPort = file.listen?.port ?? DEFAULTS.listen.port;
+  const transparentPort = file.listen?.transparent_port ?? 0;
   const first = new Map<number, number>();
   return file.destinations.flatMap((destination, i) => {
     const port = destination?.local_port;
@@ -138,6 +154,10 @@ function checkLocalPorts(file: CheckedFile): Problem[] {
     const before = first.get(port);
     if (port === listenPort)
       return [errorAt(path, `${port} is the proxy's own port (listen.port); choose another`)];
+    if (port === transparentPort) {
+      const message = `${port} takes redirected connections (listen.transparent_port); choose another`;
+      return [errorAt(path, message)];
+    }
     if (before !== undefined)
       return [errorAt(path, `${port} is the local port of ${at(before)} too; choose another`)];
     first.set(port, i);

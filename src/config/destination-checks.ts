@@ -1,9 +1,11 @@
-/** What the keys of one destination, its TLS and its routes must be to each other. Pure; called by `cross-checks.ts`. */
+/** What the keys of one destination and its routes must be to each other. Pure; called by `cross-checks.ts`. */
 import { layersFor } from "./merge.ts";
 import { checkPolicy } from "./policy-checks.ts";
 import { errorAt, type Path, type Problem, warningAt } from "./problem.ts";
+import { checkProtocol } from "./protocol-checks.ts";
 import type { DestinationFile, PolicyFile } from "./schema.ts";
 import { showPath } from "./show.ts";
+import { checkTls } from "./tls-checks.ts";
 
 type RouteFile = NonNullable<DestinationFile["routes"]>[number];
 
@@ -15,6 +17,7 @@ export function checkDestination(file: PolicyFile, index: number): Problem[] {
   return [
     ...checkLocalTarget(destination, path),
     ...checkTls(destination, path),
+    ...checkProtocol(destination, path),
     ...checkPolicy(layersFor(file, index, null)),
     ...routes.flatMap((route, i) => [
       ...checkMatch(routes, route, i, [...path, "routes", i]),
@@ -34,40 +37,6 @@ function checkLocalTarget({ local_port, upstream, hosts }: DestinationFile, path
       "needs to know where to forward to; state upstream: { host: … }, or exactly one exact host in hosts",
     ),
   ];
-}
-
-function checkTls({ tls, hosts, ports, upstream, local_port }: DestinationFile, path: Path): Problem[] {
-  if (tls === undefined) return [];
-  const at = [...path, "tls"];
-  const keys = Object.keys(tls);
-  if (keys.length === 0) return [errorAt(at, "says nothing; write tls: { originate: true } or delete it")];
-  if (tls.originate === false && tls.intercept !== true) {
-    const others = keys.filter((key) => key !== "originate" && key !== "intercept");
-    if (others.length === 0) return [];
-    return [
-      errorAt(
-        [...at, "originate"],
-        `is false, so ${others.join(", ")} would have no effect; delete one or the other`,
-      ),
-    ];
-  }
-  const problems: Problem[] = [];
-  if (ports?.includes(443) && !ports.includes(80) && local_port === undefined) {
-    const message =
-      "the plain calls that tls is for come to port 80, which is not among ports; add 80 (it goes to 443 over TLS)";
-    problems.push(warningAt(at, message));
-  }
-  if (tls.client_key !== undefined && tls.client_cert === undefined) {
-    problems.push(
-      errorAt([...at, "client_key"], "needs client_cert, the certificate that the key belongs to"),
-    );
-  }
-  if (hosts.includes("*") && upstream === undefined) {
-    const message =
-      'would wrap the plain calls to every host in TLS and show the client certificate to each; name the hosts instead of "*", or state an upstream';
-    problems.push(errorAt(at, message));
-  }
-  return problems;
 }
 
 function checkMatch(

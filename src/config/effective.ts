@@ -3,7 +3,7 @@
  * from the resolved configuration, so that what is shown is what is obeyed.
  */
 import type { Destination, RoutePolicy } from "./types.ts";
-import { formatDuration, formatRate, formatSize, formatStatuses } from "./units.ts";
+import { formatDuration, formatRate, formatSize, formatStatuses, GRPC_CONDITIONS } from "./units.ts";
 
 /** One key of a policy and its value in the notation of the file. */
 export interface EffectiveValue {
@@ -52,14 +52,26 @@ export function effectiveValues(policy: RoutePolicy): EffectiveValue[] {
   ];
 }
 
+/** What is spoken to an upstream, for people. */
+export const HTTP_VERSION_TEXT: Readonly<Record<Destination["httpVersion"], string>> = {
+  auto: "HTTP/1.1 or HTTP/2, as the application does and the upstream can",
+  http1: "HTTP/1.1, whatever the application speaks",
+  http2: "HTTP/2, whatever the application speaks",
+};
+
 /** What a destination does to its calls, in clauses; empty when all it has are timeouts that are there by default. */
-export function effects({ access, upstream, tls, localPort, policy, routes }: Destination): string[] {
+export function effects(destination: Destination): string[] {
+  const { access, protocol, upstream, tls, localPort, httpVersion, policy, routes } = destination;
   const { retry, rateLimit, concurrency } = policy;
   const clauses: string[] = [];
   if (access === "deny") clauses.push("denied");
-  if (localPort !== 0) clauses.push(`local port ${localPort}`);
+  if (localPort !== 0) clauses.push(`${protocol === "tcp" ? "TCP on " : ""}local port ${localPort}`);
   if (upstream !== null) clauses.push(`to ${formatAuthority(upstream)}`);
-  if (tls !== null) clauses.push(tls.clientCert === "" ? "TLS" : "mTLS");
+  if (tls?.originate) clauses.push(tls.clientCert === "" ? "TLS" : "mTLS");
+  if (tls?.intercept) {
+    clauses.push(`opens TLS${tls.clientCert === "" || tls.originate ? "" : ", shows a client certificate"}`);
+  }
+  if (httpVersion !== "auto") clauses.push(httpVersion === "http1" ? "HTTP/1.1" : "HTTP/2");
   if (policy.timeoutMs > 0) clauses.push(`timeout ${formatDuration(policy.timeoutMs)}`);
   if (policy.perTryTimeoutMs > 0) clauses.push(`${formatDuration(policy.perTryTimeoutMs)} per try`);
   if (retry.maxRetries > 0) {
@@ -73,7 +85,8 @@ export function effects({ access, upstream, tls, localPort, policy, routes }: De
 
 function conditions({ retry }: RoutePolicy): string {
   const statuses = retry.statuses.length === 0 ? [] : [formatStatuses(retry.statuses)];
-  return list([...retry.on, ...statuses]);
+  const grpcStatuses = retry.grpcStatuses.map((status) => GRPC_CONDITIONS[status - 1]!);
+  return list([...retry.on, ...statuses, ...grpcStatuses]);
 }
 
 function durationOrOff(ms: number): string {

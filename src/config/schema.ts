@@ -196,7 +196,7 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
       .describe(
         "Bytes of one direction of one call that wait for their receiver. Above: the sender is held back.",
       ),
-    total_buffer: size({ min: "1MiB", max: "1GiB" })
+    total_buffer: size({ min: "1MiB", max: "1024MiB" })
       .optional()
       .describe(
         "Bytes that wait in all calls together. Above: new calls get 503 until less than nine tenths wait.",

@@ -22,7 +22,7 @@ const TRAILER_SECTION = /^(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]
  * RFC 9110 §6.5.1, RFC 7230 §4.1.2: framing, routing, authentication, request modifiers and response control data mean nothing in
  * a trailer, or worse, something.
  */
-const FORBIDDEN_TRAILERS: ReadonlySet<string> = new Set(
+export const FORBIDDEN_TRAILERS: ReadonlySet<string> = new Set(
   (
     "transfer-encoding content-length host connection keep-alive te trailer upgrade http2-settings proxy proxy-connection " +
     "proxy-authorization proxy-authenticate proxy-authentication-info authorization authentication-info www-authenticate cookie " +

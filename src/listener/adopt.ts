@@ -19,13 +19,17 @@ interface Handled {
 const READ_BYTES = 64 * 1024;
 let readBuffer: Buffer | null = null;
 
-/** Written bytes that may wait in a socket before its writer is asked to pause. */
-const WRITE_BYTES_MAX = 64 * 1024;
-
-/** Returns the socket that stands for `accepted` from now on; it is paused until `resume`. */
-export function adopt(accepted: Socket, receive: Receive): Socket {
+/**
+ * Returns the socket that stands for `accepted` from now on; it is paused until `resume`.
+ *
+ * @param bufferBytes written bytes that may wait in it before its writer is asked to pause
+ */
+export function adopt(accepted: Socket, bufferBytes: number, receive: Receive): Socket {
   const handle = (accepted as Handled)._handle;
-  if (handle === undefined || handle === null) return withDataEvents(accepted, receive);
+  // TLS has a handle of its own kind, which is read through its socket only.
+  if (handle === undefined || handle === null || "encrypted" in accepted) {
+    return withDataEvents(accepted, receive);
+  }
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   const onread: OnReadOpts = {
     buffer: readBuffer,
@@ -36,7 +40,7 @@ export function adopt(accepted: Socket, receive: Receive): Socket {
     onread,
     allowHalfOpen: true,
     pauseOnCreate: true,
-    writableHighWaterMark: WRITE_BYTES_MAX,
+    writableHighWaterMark: bufferBytes,
   };
   const socket = new Socket(options as unknown as SocketConstructorOpts);
   // Without its handle the accepted socket only takes itself off the server's count.

@@ -5,7 +5,6 @@ import type { EgressError } from "../errors.ts";
 import type { FieldLines } from "../exchange.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
 import { interimHead } from "./answer.ts";
-import { writeRefusal } from "./reply.ts";
 
 /** See the file's header. One per connection. */
 export class AnswerWriter {
@@ -49,10 +48,10 @@ export class AnswerWriter {
     this.#socket.uncork();
   }
 
-  /** A refusal in place of the response. */
-  refuse(error: EgressError, callId: string, keepAlive: boolean, headOnly: boolean): void {
+  /** A refusal in place of the response, as it is written. */
+  refuse(text: string): void {
     this.begun = true;
-    this.#socket.write(writeRefusal(error, callId, keepAlive, headOnly), "latin1");
+    this.#socket.write(text, "latin1");
   }
 
   /** The socket takes more. */

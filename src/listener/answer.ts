@@ -52,6 +52,3 @@ export function tunnelHead(response: EgressResponse, tunnel: Tunnel): string {
     NO_BODY,
   );
 }
-
-/** The answer to a CONNECT that is given before anything is dialled, to see what is spoken. */
-export const TUNNEL_OPEN = "HTTP/1.1 200 Connection Established\r\n\r\n";

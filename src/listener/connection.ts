@@ -12,21 +12,27 @@ import type { RequestHead } from "../http1/request-head.ts";
 import { CHUNKED, NO_BODY } from "../http1/write-head.ts";
 import { Patience } from "../patience.ts";
 import { adopt } from "./adopt.ts";
-import { answerFraming, answerHead, isBodiless, TUNNEL_OPEN } from "./answer.ts";
+import { answerFraming, answerHead, isBodiless, tunnelHead } from "./answer.ts";
 import { AnswerWriter } from "./answer-writer.ts";
-import type { ConnectionContext } from "./context.ts";
+import type { ConnectionContext, ConnectionHome, NextProtocol, ServedConnection } from "./context.ts";
+import { type Dialect, HTTP, SILENT, SOCKS } from "./dialect.ts";
 import { RequestReader, type RequestTaker } from "./request-reader.ts";
+import { reset } from "./reset.ts";
+import type { Splice } from "./splice.ts";
 import { joinTunnel } from "./tunnel.ts";
 import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 
-/** See the file's header. `closed` is called once. */
-export class ClientConnection implements RequestTaker {
+/** See the file's header. */
+export class ClientConnection implements RequestTaker, ServedConnection {
   readonly #socket: Socket;
   readonly #context: ConnectionContext;
+  readonly #home: ConnectionHome;
   readonly #patience = new Patience();
   readonly #reader: RequestReader;
   readonly #writer: AnswerWriter;
   #phase: Phase = "head";
+  /** How the application is told of its tunnel, or that it gets none. */
+  #dialect: Dialect = HTTP;
   /** Requests begun so far. */
   #requests = 0;
   #head: RequestHead | null = null;
@@ -34,26 +40,20 @@ export class ClientConnection implements RequestTaker {
   #keepAlive = false;
   /** Counted in `context.tunnels`. */
   #holdsTunnel = false;
+  #splice: Splice | null = null;
 
-  constructor(
-    accepted: Socket,
-    role: ListenerRole,
-    context: ConnectionContext,
-    closed: (self: ClientConnection) => void,
-  ) {
-    const socket = adopt(accepted, (bytes) => this.#receive(bytes));
+  constructor(accepted: Socket, role: ListenerRole, context: ConnectionContext, home: ConnectionHome) {
+    const socket = adopt(accepted, context.limits.exchangeBufferBytes, (bytes) => this.#receive(bytes));
     this.#socket = socket;
     this.#context = context;
+    this.#home = home;
     this.#reader = new RequestReader(socket, role, context, this);
     this.#writer = new AnswerWriter(socket);
     // The close that follows tells all there is to tell.
     socket.on("error", () => {});
     socket.on("end", this.#onEnd);
-    socket.on("drain", () => this.#onDrain());
-    socket.on("close", () => {
-      this.#onClose();
-      closed(this);
-    });
+    socket.on("drain", this.#onDrain);
+    socket.on("close", this.#onClose);
     socket.resume();
   }
 
@@ -61,6 +61,10 @@ export class ClientConnection implements RequestTaker {
   get busy(): boolean {
     if (this.#phase === "closing") return this.#socket.writableLength > 0;
     return this.#phase === "exchange" || this.#phase === "tunnel";
+  }
+
+  get bufferedBytes(): number {
+    return this.#splice?.bufferedBytes ?? this.#socket.writableLength + this.#reader.pendingBytes;
   }
 
   /** Ends a connection that waits for a request; a busy one ends itself after its answer (`context.draining`). */
@@ -74,19 +78,20 @@ export class ClientConnection implements RequestTaker {
   /** Ends it whatever it is doing; only a connection that has got all its answers does not see a reset. */
   destroy(): void {
     if (this.#phase === "closing" && this.#socket.writableLength === 0) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    else reset(this.#socket);
   }
 
   /** Called every second or so: ends what has waited too long. */
   sweep(nowMs: number): void {
     const { limits, idleTimeoutMs } = this.#context;
+    if (this.#splice !== null) return this.#splice.sweep(nowMs, limits.tunnelIdleMs);
     const wait = waitOf(this.#phase, this.#socket, this.#reader.begun, this.#reader.owesBody);
     const moves = wait === "body" || wait === "taking";
     const progress = moves ? this.#socket.bytesRead + this.#socket.bytesWritten : this.#requests;
     if (!this.#patience.exhausted(wait, progress, nowMs, waitMsMax(wait, limits, idleTimeoutMs))) return;
     if (wait === "head") this.refuse(new EgressError("HEAD_TIMEOUT", "head not complete"));
     else if (wait === "body") this.#reader.breakOff(new EgressError("BODY_TIMEOUT", "request body stopped"));
-    else if (wait === "taking") this.#socket.resetAndDestroy();
+    else if (wait === "taking") reset(this.#socket);
     else this.#socket.destroy();
   }
 
@@ -127,22 +132,51 @@ export class ClientConnection implements RequestTaker {
     if (error !== null) this.#request?.cancelled.fire(error);
   }
 
+  greetSocks(chosen: Buffer): void {
+    this.#dialect = SOCKS;
+    this.#socket.write(chosen);
+  }
+
+  expectTunnel(): void {
+    this.#dialect = SILENT;
+  }
+
   promiseTunnel(): void {
     this.#phase = "opening";
-    this.#socket.write(TUNNEL_OPEN, "latin1");
+    this.#socket.write(this.#dialect.opened, "latin1");
+    this.#dialect = SILENT;
   }
 
   awaitHead(): void {
     this.#phase = "head";
+    this.#dialect = HTTP;
+  }
+
+  handOver(next: NextProtocol, bytes: Buffer): void {
+    const socket = this.#socket;
+    this.#phase = "handed_over";
+    this.#reader.stop();
+    socket.pause();
+    socket.off("end", this.#onEnd).off("drain", this.#onDrain).off("close", this.#onClose);
+    socket.push(Buffer.from(bytes));
+    this.#home.handOver(this, socket, next);
   }
 
   /** Refuses what is no request, and ends. */
-  refuse(error: EgressError): void {
-    this.#writer.refuse(error, this.#context.nextCallId(), false, false);
+  refuse(error: EgressError, reply?: Buffer): void {
+    if (this.#dialect === SILENT) return reset(this.#socket);
+    if (reply !== undefined) {
+      this.#socket.write(reply);
+      return this.#linger();
+    }
+    this.#socket.write(this.#dialect.refused(error, this.#context.nextCallId(), false, false), "latin1");
     this.#linger();
   }
 
   #sent(request: EgressRequest): Promise<EgressResponse> {
+    if (this.#context.overloaded) {
+      return Promise.reject(new EgressError("OVERLOADED", "limits.total_buffer: more than that is waiting"));
+    }
     if (request.method === "CONNECT" || request.upgrade !== "") {
       const { limits } = this.#context;
       if (this.#context.tunnels >= limits.tunnelsMax) {
@@ -198,24 +232,24 @@ export class ClientConnection implements RequestTaker {
   }
 
   #joinTunnel(request: EgressRequest, response: EgressResponse, tunnel: Tunnel): void {
-    const { promised } = this.#reader;
     const early = this.#reader.takeEarly();
     this.#phase = "tunnel";
-    this.#socket.off("end", this.#onEnd);
-    joinTunnel(this.#socket, response, tunnel, early, promised, ({ bytesUp, bytesDown, error }) => {
+    this.#socket.off("end", this.#onEnd).removeAllListeners("data");
+    const told = response.status === 101 ? tunnelHead(response, tunnel) : this.#dialect.opened;
+    this.#splice = joinTunnel(this.#socket, told, tunnel, early, ({ bytesUp, bytesDown, error }) => {
       request.trail.push({ kind: "tunnel", bytesUp, bytesDown });
-      this.#settle(error === null ? null : new EgressError("UPSTREAM_ABORTED", error.message, error));
+      this.#settle(error);
     });
   }
 
   /** Writes a refusal in place of the response, or, when the response has begun, makes the break visible. */
   #fail(request: EgressRequest, error: EgressError): void {
     if (this.#request !== request) return;
-    const told = this.#writer.begun || this.#reader.promised;
+    const told = this.#writer.begun || this.#dialect === SILENT;
     if (told || ERROR_CODES[error.code].status === 0) return this.#finish(error);
     const head = this.#head!;
     this.#keepAlive &&= this.#mayGoOn(request) && head.minor === 1;
-    this.#writer.refuse(error, request.id, this.#keepAlive, head.method === "HEAD");
+    this.#writer.refuse(this.#dialect.refused(error, request.id, this.#keepAlive, head.method === "HEAD"));
     this.#settle(error);
     this.#next();
   }
@@ -227,7 +261,7 @@ export class ClientConnection implements RequestTaker {
   /** The response is over: `null` when all of it was written. */
   #finish = (error: EgressError | null): void => {
     this.#settle(error);
-    if (error !== null) this.#socket.resetAndDestroy();
+    if (error !== null) reset(this.#socket);
     else this.#next();
   };
 
@@ -267,22 +301,22 @@ export class ClientConnection implements RequestTaker {
     this.#socket.resume();
   }
 
-  #onDrain(): void {
+  #onDrain = (): void => {
     this.#writer.resume();
     if (this.#phase === "head" && this.#socket.isPaused()) this.#readOn();
-  }
+  };
 
   /** The application ended its side. A half-closed client still gets its answer (RFC 9112 §9.6). */
   #onEnd = (): void => {
     this.#reader.end();
     // Whoever was promised a tunnel may still listen: what it had to say is here.
-    if (this.#phase === "opening") this.#reader.dialTunnel();
+    if (this.#phase === "opening") this.#reader.endOpening();
     else if (this.#phase === "head" && this.#reader.begun) {
       this.refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
     } else if (this.#phase !== "exchange") this.#socket.end();
   };
 
-  #onClose(): void {
+  #onClose = (): void => {
     const request = this.#request;
     const error = new EgressError("CLIENT_GONE", "the application closed its connection");
     if (request !== null && this.#phase !== "tunnel") {
@@ -292,5 +326,6 @@ export class ClientConnection implements RequestTaker {
       this.#settle(error);
     }
     this.#reader.stop();
-  }
+    this.#home.closed(this);
+  };
 }

@@ -1,6 +1,6 @@
 /** Which sockets a configuration asks for, and binding all of them or none. Of the cold tier. */
 import type { ListenerRole } from "../capture/target.ts";
-import type { Config } from "../config/types.ts";
+import type { Config, Destination } from "../config/types.ts";
 import { type Binding, bind } from "./bind.ts";
 
 /** A listening socket and what it stands for. */
@@ -12,24 +12,32 @@ export interface BoundRole {
 /** A port could not be had. One sentence that names the key, the port and the remedy. */
 export class BindError extends Error {}
 
-/** The proxy's port, then the local ports of destinations, as `[key of the policy file, port, role]`. Pure. */
+/** The proxy's port, the one for redirected connections, the local ports of destinations, as `[key of the policy file, port, role]`. Pure. */
 export function listenPlan(
   config: Config,
 ): { readonly key: string; readonly port: number; readonly role: ListenerRole }[] {
+  const { port, transparentPort } = config.listen;
   const plan: { key: string; port: number; role: ListenerRole }[] = [
-    { key: "listen.port", port: config.listen.port, role: { kind: "proxy" } },
+    { key: "listen.port", port, role: { kind: "proxy" } },
   ];
-  for (const { name, hosts, localPort, tls, upstream } of config.destinations) {
-    if (localPort === 0 || upstream === null) continue;
-    const host = hosts.find((pattern) => !pattern.includes("*")) ?? upstream.host;
-    const scheme = tls?.originate ? "https" : "http";
-    plan.push({
-      key: `destinations.${name}.local_port`,
-      port: localPort,
-      role: { kind: "local", destination: name, scheme, host, port: upstream.port },
-    });
+  if (transparentPort !== 0) {
+    plan.push({ key: "listen.transparent_port", port: transparentPort, role: { kind: "transparent" } });
+  }
+  for (const destination of config.destinations) {
+    const role = localRole(destination);
+    if (role === null) continue;
+    plan.push({ key: `destinations.${destination.name}.local_port`, port: destination.localPort, role });
   }
   return plan;
+}
+
+/** What the local port of a destination is for; `null` when it has none. */
+function localRole({ name, hosts, protocol, localPort, tls, upstream }: Destination): ListenerRole | null {
+  if (localPort === 0 || upstream === null) return null;
+  const host = hosts.find((pattern) => !pattern.includes("*")) ?? upstream.host;
+  const target = { destination: name, host, port: upstream.port };
+  if (protocol === "tcp") return { kind: "tcp", ...target };
+  return { kind: "local", scheme: tls?.originate ? "https" : "http", ...target };
 }
 
 /**

@@ -25,6 +25,12 @@ const REASONS: Readonly<Record<number, string>> = {
   505: "HTTP Version Not Supported",
 };
 
+/** The one line that every refusal says: static text, the stable code and the call's id. */
+export function refusalText(error: EgressError, callId: string): string {
+  const { stage, meaning } = ERROR_CODES[error.code];
+  return `outrider: ${stage}: ${meaning} [${error.code} ${callId}]`;
+}
+
 /** Status line, fields and body of a refusal, as latin1. `headOnly` leaves the body out (HEAD), not its length. */
 export function writeRefusal(
   error: EgressError,
@@ -33,7 +39,7 @@ export function writeRefusal(
   headOnly: boolean,
 ): string {
   const facts = ERROR_CODES[error.code];
-  const body = `outrider: ${facts.stage}: ${facts.meaning} [${error.code} ${callId}]\n`;
+  const body = `${refusalText(error, callId)}\n`;
   return (
     `HTTP/1.1 ${facts.status} ${REASONS[facts.status]}\r\n` +
     `Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n${ERROR_FIELD}: ${error.code}\r\n${error.replyFields}` +

@@ -4,12 +4,21 @@
  */
 import type { Socket } from "node:net";
 import { Body, EMPTY_BODY } from "../body.ts";
+import { readClientHello } from "../capture/client-hello.ts";
+import { isPreface } from "../capture/first-bytes.ts";
 import { captureRequest } from "../capture/request.ts";
-import { type ListenerRole, type Target, targetOf } from "../capture/target.ts";
+import { METHOD_CHOSEN, readGreeting, readSocksRequest, SOCKS4, SOCKS5 } from "../capture/socks.ts";
+import {
+  type ListenerRole,
+  parseAuthority,
+  type Target,
+  type TunnelRole,
+  targetOf,
+} from "../capture/target.ts";
 import { EgressError } from "../errors.ts";
-import type { EgressRequest } from "../exchange.ts";
+import type { EgressRequest, Scheme } from "../exchange.ts";
 import type { RequestHead } from "../http1/request-head.ts";
-import type { ConnectionContext } from "./context.ts";
+import type { ConnectionContext, NextProtocol } from "./context.ts";
 import { IncomingBody } from "./incoming-body.ts";
 import { mayBePlain, Opening } from "./opening.ts";
 import { readHead } from "./read-head.ts";
@@ -20,12 +29,18 @@ export interface RequestTaker {
   begin(head: RequestHead, request: EgressRequest): void;
   /** The request that has begun can go on its way. */
   send(request: EgressRequest): void;
-  /** What came is no request, and what follows it cannot be trusted to be one. */
-  refuse(error: EgressError): void;
+  /** What came is no request, and what follows it cannot be trusted to be one. `reply` says so in a protocol of its own. */
+  refuse(error: EgressError, reply?: Buffer): void;
+  /** The application speaks SOCKS: it is told the method that was chosen, and from now on all else in that protocol. */
+  greetSocks(chosen: Buffer): void;
+  /** The next request is a tunnel that the application believes to have already. */
+  expectTunnel(): void;
   /** A tunnel was asked for, and has to be promised before it is known what it will hold. */
   promiseTunnel(): void;
   /** What the promised tunnel holds are requests: the next one is read. */
   awaitHead(): void;
+  /** What comes is no HTTP/1.1; `bytes` are the first of it. */
+  handOver(next: NextProtocol, bytes: Buffer): void;
   /** The body of the request under way will not come to its end (`error`), or nobody wants it to (`null`): no request can follow. */
   spoil(error: EgressError | null): void;
 }
@@ -33,6 +48,11 @@ export interface RequestTaker {
 /** A body that is here with its head and no longer than this is handed on whole instead of streamed. */
 const WHOLE_BODY_BYTES_MAX = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
+/** What begins with a control character is no HTTP: SOCKS, TLS, or an empty line before a request. */
+const BLANK = 0x20;
+const HANDSHAKE = 0x16;
+/** The scheme's own port, where the system redirected TLS to us and nothing says another. */
+const TLS_PORT = 443;
 
 /** See the file's header. One per connection; its bytes are only lent, so that what is kept is copied. */
 export class RequestReader {
@@ -46,6 +66,8 @@ export class RequestReader {
   #incoming: IncomingBody | null = null;
   /** A tunnel that has been promised. */
   #opening: Opening | null = null;
+  /** The SOCKS dialogue has begun, and its request is to come. */
+  #greeted = false;
   /** The bytes that are being read are only lent, and have to be copied to be kept. */
   #lent = false;
   /** The application has ended its side. */
@@ -68,9 +90,9 @@ export class RequestReader {
     return this.#incoming !== null && !this.#incoming.awaitsContinue;
   }
 
-  /** The application has been told that it has its tunnel. */
-  get promised(): boolean {
-    return this.#opening !== null;
+  /** Bytes that are kept. */
+  get pendingBytes(): number {
+    return this.#pending === null ? 0 : this.#pending.length;
   }
 
   /** No request can come any more. */
@@ -127,10 +149,19 @@ export class RequestReader {
     return early;
   }
 
-  /** Dials the tunnel that was promised, with what came for it. */
-  dialTunnel(): void {
+  /**
+   * The application says no more for now, or has ended its side, in a tunnel that was promised: it may listen all the same. Where the
+   * policy looks inside TLS, nothing is dialled for bytes that could still become anything.
+   */
+  endOpening(): void {
+    if (this.#opening!.opened) this.#taker.refuse(new EgressError("BAD_TARGET", "no TLS in the tunnel"));
+    else this.#dialTunnel();
+  }
+
+  #dialTunnel(): void {
     const { head, target } = this.#opening!;
     this.#opening!.cancel();
+    this.#opening = null;
     this.#begin(head, target, this.takeEarly() ?? NOTHING, 0);
   }
 
@@ -142,15 +173,76 @@ export class RequestReader {
   }
 
   #readHead(bytes: Buffer): void {
+    if (bytes[0]! < BLANK && this.#readOther(bytes)) return;
     const read = readHead(bytes, this.#context.limits);
     if (read === null) return this.#beginHead(bytes);
-    if (read instanceof EgressError) return this.#taker.refuse(read);
+    if (read instanceof EgressError) return this.#refuseHead(read, bytes);
     const target = targetOf(read.head, this.#role);
     if (target instanceof EgressError) return this.#taker.refuse(target);
-    const { admits } = this.#context;
-    if (read.head.method === "CONNECT" && mayBePlain(target) && admits(target.host, target.port)) {
-      this.#openTunnel(read.head, target, bytes.subarray(read.next));
-    } else this.#begin(read.head, target, bytes, read.next);
+    if (read.head.method === "CONNECT") this.#connect(read.head, target, bytes, read.next);
+    else this.#begin(read.head, target, bytes, read.next);
+  }
+
+  /** What is no head may be HTTP/2, where it is known which host is meant. */
+  #refuseHead(error: EgressError, bytes: Buffer): void {
+    if (this.#role.kind === "proxy" || !isPreface(bytes)) return this.#taker.refuse(error);
+    this.#taker.handOver({ kind: "h2", role: this.#role }, bytes);
+  }
+
+  /** What is not HTTP from its first byte on. Returns whether it was. */
+  #readOther(bytes: Buffer): boolean {
+    const first = bytes[0];
+    const { kind } = this.#role;
+    if (kind === "proxy" && (this.#greeted || first === SOCKS5 || first === SOCKS4)) this.#readSocks(bytes);
+    else if (kind === "transparent" && first === HANDSHAKE) this.#readHello(bytes);
+    else return false;
+    return true;
+  }
+
+  #readSocks(bytes: Buffer): void {
+    if (!this.#greeted) {
+      const greeting = readGreeting(bytes);
+      if (greeting.kind === "partial") return this.#keep(bytes);
+      if (greeting.kind === "refused") return this.#taker.refuse(greeting.error, greeting.reply);
+      this.#greeted = true;
+      this.#pending = null;
+      this.#taker.greetSocks(METHOD_CHOSEN);
+      if (greeting.next < bytes.length) this.#readSocks(bytes.subarray(greeting.next));
+      return;
+    }
+    const request = readSocksRequest(bytes);
+    if (request.kind === "partial") return this.#keep(bytes);
+    if (request.kind === "refused") return this.#taker.refuse(request.error, request.reply);
+    this.#greeted = false;
+    const { host, port, next } = request;
+    this.#connect(...connectTo(host, port), bytes, next);
+  }
+
+  /** TLS that the system redirected: the name in its first message is all that says where it was going. */
+  #readHello(bytes: Buffer): void {
+    const hello = readClientHello(bytes);
+    if (hello.kind === "partial") return this.#keep(bytes);
+    this.#taker.expectTunnel();
+    if (hello.kind === "not_tls") return this.#taker.refuse(new EgressError("BAD_REQUEST", hello.why));
+    const named = parseAuthority(hello.serverName, TLS_PORT);
+    if (named instanceof EgressError) return this.#taker.refuse(named);
+    const [head, target] = connectTo(named.host, named.port);
+    if (this.#isOpened(target)) this.#secure(target, hello.serverName, bytes);
+    else this.#begin(head, target, bytes, 0);
+  }
+
+  /** A tunnel is asked for: at once dialled, or first promised to see what it will hold. */
+  #connect(head: RequestHead, target: Target, bytes: Buffer, next: number): void {
+    const opened = this.#isOpened(target);
+    if (opened || (mayBePlain(target) && this.#context.admits(target.host, target.port))) {
+      this.#openTunnel(head, target, opened, bytes.subarray(next));
+    } else this.#begin(head, target, bytes, next);
+  }
+
+  /** Whether TLS to `target` is opened. What the acl refuses is not: the refusal is told before a tunnel is promised. */
+  #isOpened({ host, port }: Target): boolean {
+    const { interception, admits } = this.#context;
+    return interception?.covers(host, port) === true && admits(host, port);
   }
 
   /** `bytes` may become a head. An empty line, which some send behind a body (RFC 9112 §2.2), is no beginning of one. */
@@ -160,24 +252,42 @@ export class RequestReader {
     else this.#keep(bytes);
   }
 
-  /** A tunnel to a port where plain HTTP may be spoken: opened at once, dialled when it is known that it is not. */
-  #openTunnel(head: RequestHead, target: Target, early: Buffer): void {
+  /** A tunnel that may hold what is governed: promised at once, dialled when it is known that it does not. */
+  #openTunnel(head: RequestHead, target: Target, opened: boolean, early: Buffer): void {
     this.#pending = null;
-    this.#opening = new Opening(head, target, this.#context.clock, () => this.dialTunnel());
+    const { clock, limits } = this.#context;
+    this.#opening = new Opening(head, target, opened, limits.handshakeTimeoutMs, clock, () =>
+      this.endOpening(),
+    );
     this.#taker.promiseTunnel();
     if (early.length > 0) this.#lookInside(early);
   }
 
   #lookInside(bytes: Buffer): void {
     this.#keep(bytes);
-    const spoken = this.#opening!.judge(bytes);
-    if (spoken === "unknown") return;
-    if (spoken === "other") return this.dialTunnel();
-    const { host, port } = this.#opening!.target;
-    this.#opening = null;
-    this.#role = { kind: "tunnel", host, port };
-    this.#taker.awaitHead();
-    this.next();
+    const { target } = this.#opening!;
+    const verdict = this.#opening!.judge(bytes);
+    switch (verdict.kind) {
+      case "wait":
+        return;
+      case "dial":
+        return this.#dialTunnel();
+      case "refuse":
+        return this.#taker.refuse(new EgressError("BAD_TARGET", verdict.why));
+      case "tls":
+        return this.#secure(target, verdict.serverName, bytes);
+      case "h2":
+        return this.#taker.handOver({ kind: "h2", role: insideOf(target, "http") }, bytes);
+      case "http":
+        this.#opening = null;
+        this.#role = insideOf(target, "http");
+        this.#taker.awaitHead();
+        this.next();
+    }
+  }
+
+  #secure(target: Target, serverName: string, bytes: Buffer): void {
+    this.#taker.handOver({ kind: "tls", role: insideOf(target, "https"), serverName }, bytes);
   }
 
   #begin(head: RequestHead, target: Target, bytes: Buffer, bodyAt: number): void {
@@ -228,6 +338,29 @@ export class RequestReader {
   #keep(bytes: Buffer): void {
     this.#pending = this.#lent ? Buffer.from(bytes) : bytes;
   }
+}
+
+function insideOf({ host, port }: Target, scheme: Scheme): TunnelRole {
+  return { kind: "tunnel", scheme, host, port };
+}
+
+/** The CONNECT that a request for a tunnel in another protocol stands for. */
+function connectTo(host: string, port: number): [RequestHead, Target] {
+  const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const head: RequestHead = {
+    method: "CONNECT",
+    target: authority,
+    minor: 1,
+    fields: "",
+    host: authority,
+    bodyLength: 0,
+    hasLength: false,
+    keepAlive: false,
+    expectContinue: false,
+    teTrailers: false,
+    upgrade: "",
+  };
+  return [head, { scheme: "http", host, port, path: authority }];
 }
 
 const CR = 13;

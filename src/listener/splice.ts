@@ -2,15 +2,17 @@
  * Joins two byte streams after CONNECT or 101. Both directions flow with backpressure and end on their own (half-close, RFC 9110
  * §9.3.6); when one side breaks, the other is reset, so that a break never looks like an end.
  */
-import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { EgressError } from "../errors.ts";
+import { Patience } from "../patience.ts";
+import { reset } from "./reset.ts";
 
 /** How a tunnel ended. */
 export interface SpliceResult {
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Why it broke; `null` when both directions ended. */
-  readonly error: Error | null;
+  /** Why it broke, and who is to blame; `null` when both directions ended. */
+  readonly error: EgressError | null;
 }
 
 /** What passed before the streams were joined, and who is told of the end. */
@@ -21,11 +23,19 @@ export interface SpliceOptions {
   readonly done: (result: SpliceResult) => void;
 }
 
+/** Two streams that are joined. */
+export interface Splice {
+  /** Bytes that wait here for a side that is slow to take them. */
+  readonly bufferedBytes: number;
+  /** Called every second or so, `Clock.now()` milliseconds: breaks both sides when no byte has passed for `idleMs`; 0: never. */
+  sweep(nowMs: number, idleMs: number): void;
+}
+
 /** See the file's header. */
-export function splice(application: Socket, upstream: Duplex, { up, down, done }: SpliceOptions): void {
+export function splice(application: Duplex, upstream: Duplex, { up, down, done }: SpliceOptions): Splice {
   let bytesUp = up;
   let bytesDown = down;
-  let error: Error | null = null;
+  let error: EgressError | null = null;
   let open = 2;
   application.on("data", (chunk: Buffer) => void (bytesUp += chunk.length));
   upstream.on("data", (chunk: Buffer) => void (bytesDown += chunk.length));
@@ -34,21 +44,32 @@ export function splice(application: Socket, upstream: Duplex, { up, down, done }
     if (!other.destroyed && (error !== null || !other.writableEnded)) reset(other);
     if (--open === 0) done({ bytesUp, bytesDown, error });
   };
-  const broke = (reason: Error): void => void (error ??= reason);
-  const watch = (stream: Duplex, whenClosed: () => void): void => {
-    stream.on("error", broke);
+  const watch = (stream: Duplex, code: "CLIENT_GONE" | "UPSTREAM_ABORTED", whenClosed: () => void): void => {
+    stream.on("error", (reason) => void (error ??= new EgressError(code, reason.message, reason)));
     // The upstream may have gone between the answer and now; its close has been told then.
     if (stream.closed) queueMicrotask(whenClosed);
     else stream.on("close", whenClosed);
   };
-  watch(application, closed(upstream));
-  watch(upstream, closed(application));
+  watch(application, "CLIENT_GONE", closed(upstream));
+  watch(upstream, "UPSTREAM_ABORTED", closed(application));
   application.pipe(upstream);
   upstream.pipe(application);
+  const patience = new Patience();
+  return {
+    get bufferedBytes() {
+      return waiting(application) + waiting(upstream);
+    },
+    sweep: (nowMs, idleMs) => {
+      const limitMs = idleMs === 0 ? Number.POSITIVE_INFINITY : idleMs;
+      // What was read counts as passed; a side that does not take it holds the reading back, so that nothing moves for long.
+      if (!patience.exhausted("bytes", bytesUp + bytesDown, nowMs, limitMs)) return;
+      error ??= new EgressError("TUNNEL_IDLE", `no byte for ${limitMs} ms`);
+      reset(application);
+      reset(upstream);
+    },
+  };
 }
 
-/** TLS knows no reset (`TLSSocket.resetAndDestroy` throws): leaving without its close alert is what tells a break there. */
-function reset(stream: Duplex): void {
-  if (stream instanceof Socket && !("encrypted" in stream)) stream.resetAndDestroy();
-  else stream.destroy();
+function waiting({ readableLength, writableLength }: Duplex): number {
+  return readableLength + writableLength;
 }

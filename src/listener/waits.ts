@@ -2,7 +2,7 @@
 import type { Limits } from "../config/types.ts";
 
 /** Where a connection is between two requests. */
-export type Phase = "head" | "exchange" | "closing" | "opening" | "tunnel";
+export type Phase = "head" | "exchange" | "closing" | "opening" | "tunnel" | "handed_over";
 
 /**
  * - `request`: nothing has come since the last answer
@@ -42,6 +42,7 @@ export function waitOf(phase: Phase, traffic: Traffic, headBegun: boolean, owesB
       return traffic.writableLength > 0 ? "taking" : "leaving";
     case "opening":
     case "tunnel":
+    case "handed_over":
       return "nothing";
   }
 }

@@ -10,6 +10,7 @@ import { fieldValue, fieldValues, nameAt, withField, withoutField } from "../htt
 import type { RandomSource } from "./random.ts";
 import { isSigned, signedHeaders } from "./signature.ts";
 import { formatTraceparent, parseTraceparent, RANDOM_TRACE_ID, SAMPLED } from "./traceparent.ts";
+import { isTracestate } from "./tracestate.ts";
 import { formatXray, type ParentSlot, parentSlot, parseXray } from "./xray.ts";
 
 /** Formats to write, of a route's policy. */
@@ -101,8 +102,12 @@ export function withSpan(
   const signed = signedHeaders(fields, path);
   let out = fields;
   if (formats.includes("tracecontext") && !isSigned(signed, "traceparent")) {
-    // A tracestate whose traceparent is missing or invalid belongs to no trace any more (§3.3).
-    if (carried && parent === null && !isSigned(signed, "tracestate")) out = withoutField(out, "tracestate");
+    // A tracestate whose traceparent is missing or invalid belongs to no trace any more (§4.3), an invalid one to nobody (§3.3).
+    if (carried && !isSigned(signed, "tracestate")) {
+      if (parent === null || !isTracestate(fieldValues(out, "tracestate"))) {
+        out = withoutField(out, "tracestate");
+      }
+    }
     const value = formatTraceparent(origin.traceId, spanId, origin.flags);
     out = carried ? withField(out, "traceparent", value) : `${out}traceparent: ${value}\r\n`;
   }

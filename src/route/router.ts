@@ -25,6 +25,8 @@ export type ChainFor = (destination: Destination, route: Route | null, policy: R
 export interface Router {
   /** Hands a call to the chain of its destination and route. */
   readonly send: Send;
+  /** The destination that a target belongs to. */
+  readonly destinationFor: (host: string, port: number) => Destination;
   /** Whether the acl lets calls to a target through, as far as that can be said without a path. */
   readonly admits: (host: string, port: number) => boolean;
 }
@@ -60,7 +62,7 @@ export function createRouter(destinations: readonly Destination[], acl: Acl, cha
   };
   const admits = (host: string, port: number): boolean =>
     hostKind(host) !== "ambiguous" && admitTarget(acl, find(host, port)).effect !== "refuse";
-  return { send, admits };
+  return { send, destinationFor: find, admits };
 }
 
 /** The acl as a stage: nothing, a note in the trail, or a refusal. Hosts that two programs read differently are refused whatever the acl says. */

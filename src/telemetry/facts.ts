@@ -15,6 +15,10 @@ export class CallFacts {
   /** What the application got: the upstream's status, the one of the proxy's own reply, or 0 for none. */
   status = 0;
   error: EgressError | null = null;
+  /** `grpc-status` of the last attempt's response; `null` when it was no gRPC call, or did not come so far. */
+  grpcStatus: number | null = null;
+  /** Whether bytes passed unread: CONNECT, Upgrade, `protocol: tcp`. */
+  tunnel = false;
   attempts = 0;
   /** Attempts after the first that the retry policy made. */
   retries = 0;
@@ -48,9 +52,12 @@ export class CallFacts {
   acl: AclNote = "";
   aclRule = "";
 
-  /** Whether the call failed for the application: an error of the path, or a status of 4xx or 5xx (RFC 9110 §15.5, §15.6). */
+  /**
+   * Whether the call failed for the application: an error of the path, a status of 4xx or 5xx (RFC 9110 §15.5, §15.6), or a
+   * gRPC status other than 0 (OK), which comes under HTTP's 200.
+   */
   get failed(): boolean {
-    return this.error !== null || this.status >= 400;
+    return this.error !== null || this.status >= 400 || (this.grpcStatus !== null && this.grpcStatus !== 0);
   }
 
   /**
@@ -106,8 +113,12 @@ function addEntry(facts: CallFacts, request: EgressRequest, entry: TrailEntry): 
       facts.traceId = entry.traceId;
       break;
     case "tunnel":
+      facts.tunnel = true;
       facts.bytesUp = entry.bytesUp;
       facts.bytesDown = entry.bytesDown;
+      break;
+    case "grpc":
+      facts.grpcStatus = entry.status;
       break;
     case "would_deny":
     case "denied":
@@ -119,6 +130,7 @@ function addEntry(facts: CallFacts, request: EgressRequest, entry: TrailEntry): 
 
 function addAttempt(facts: CallFacts, request: EgressRequest, attempt: AttemptFacts): void {
   facts.attempts += 1;
+  facts.grpcStatus = null;
   facts.reused = attempt.reused;
   facts.address = attempt.address;
   if (attempt.reused) facts.reusedAttempts += 1;

@@ -49,6 +49,16 @@ export interface DestinationMetrics {
   readonly wouldDeny: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** By value of `grpc-status`, 0 to 16; only those that were seen, sorted. */
+  readonly grpcResponses: readonly { readonly status: number; readonly count: number }[];
+  /** The tunnels among the calls, and their part of the bytes. */
+  readonly tunnels: {
+    readonly count: number;
+    /** Time that they were open, added up. */
+    readonly openMs: number;
+    readonly bytesUp: number;
+    readonly bytesDown: number;
+  };
   /** Whole calls, to the last byte. `counts[i]` fell in bucket i alone; the last is above all bounds. */
   readonly duration: { readonly counts: readonly number[]; readonly sumMs: number; readonly count: number };
 }
@@ -58,6 +68,10 @@ export interface MetricsSnapshot {
   readonly policyVersion: string;
   /** Calls that have begun and not ended. */
   readonly openCalls: number;
+  /** Those of them that have become tunnels. */
+  readonly openTunnels: number;
+  /** Clients that refused the certificate of the sandbox's own CA. */
+  readonly interceptionRefusals: number;
   /** Records that were lost on the way to the log. */
   readonly droppedRecords: number;
   /** Exceptions inside telemetry that were kept from calls. */
@@ -81,6 +95,12 @@ export class Series {
   #wouldDeny = 0;
   #bytesUp = 0;
   #bytesDown = 0;
+  /** By `grpc-status`; as long as the highest one seen. */
+  readonly #grpcResponses: number[] = [];
+  #tunnels = 0;
+  #tunnelsOpenMs = 0;
+  #tunnelBytesUp = 0;
+  #tunnelBytesDown = 0;
 
   constructor(destination: string) {
     this.destination = destination;
@@ -98,10 +118,20 @@ export class Series {
     this.#handshakes += facts.handshakes;
     this.#bytesUp += facts.bytesUp;
     this.#bytesDown += facts.bytesDown;
+    if (facts.tunnel) this.#addTunnel(facts);
+    if (facts.grpcStatus !== null)
+      this.#grpcResponses[facts.grpcStatus] = (this.#grpcResponses[facts.grpcStatus] ?? 0) + 1;
     if (facts.acl === "denied") this.#denied += 1;
     else if (facts.acl === "would_deny") this.#wouldDeny += 1;
     if (facts.error !== null)
       this.#errors.set(facts.error.code, (this.#errors.get(facts.error.code) ?? 0) + 1);
+  }
+
+  #addTunnel(facts: CallFacts): void {
+    this.#tunnels += 1;
+    this.#tunnelsOpenMs += facts.totalMs;
+    this.#tunnelBytesUp += facts.bytesUp;
+    this.#tunnelBytesDown += facts.bytesDown;
   }
 
   snapshot(): DestinationMetrics {
@@ -121,6 +151,17 @@ export class Series {
       wouldDeny: this.#wouldDeny,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
+      // Sparse: a status that was never seen has no entry.
+      grpcResponses: Object.entries(this.#grpcResponses).map(([status, count]) => ({
+        status: Number(status),
+        count,
+      })),
+      tunnels: {
+        count: this.#tunnels,
+        openMs: this.#tunnelsOpenMs,
+        bytesUp: this.#tunnelBytesUp,
+        bytesDown: this.#tunnelBytesDown,
+      },
       duration: {
         counts: [...this.#durations],
         sumMs: this.#durationSumMs,

@@ -17,6 +17,10 @@ export class ObservedCall {
   response: EgressResponse | null = null;
   /** Why the chain rejected, else why the exchange broke off; `null` while it is well. */
   error: EgressError | null = null;
+  /** Whether the response was a tunnel's and came while somebody wanted it. */
+  tunnel = false;
+  /** Whether the last byte has passed, or the call was torn down. */
+  over = false;
 
   constructor(request: EgressRequest, work: Work | null) {
     this.request = request;
@@ -28,6 +32,8 @@ export class ObservedCall {
 export interface Witness {
   /** A call begins. */
   began(request: EgressRequest): ObservedCall;
+  /** A tunnel to the upstream stands. At most once for each call, and never after `ended`. */
+  tunnelled(call: ObservedCall): void;
   /** Its last byte has passed or it was torn down. Once for each call that began. */
   ended(call: ObservedCall): void;
   /** The witness itself threw. Must not throw. */
@@ -45,7 +51,7 @@ export function observe(witness: Witness): Policy {
     if (call !== null) {
       // Both handlers, so that this side branch never becomes an unhandled rejection of its own.
       sent.then(
-        (response) => void (call.response = response),
+        (response) => answered(witness, call, response),
         (error: unknown) => void (call.error = asEgressError(error)),
       );
     }
@@ -53,11 +59,24 @@ export function observe(witness: Witness): Policy {
   };
 }
 
+/** The application may have gone away while the policies were at work; then the tunnel is nobody's. */
+function answered(witness: Witness, call: ObservedCall, response: EgressResponse): void {
+  call.response = response;
+  if (response.tunnel === null || call.over) return;
+  call.tunnel = true;
+  try {
+    witness.tunnelled(call);
+  } catch (error) {
+    witness.stumbled(error);
+  }
+}
+
 function begin(witness: Witness, request: EgressRequest): ObservedCall | null {
   try {
     const call = witness.began(request);
     request.settled.on((outcome) => {
       try {
+        call.over = true;
         call.error ??= outcome.error;
         witness.ended(call);
       } catch (error) {

@@ -5,6 +5,7 @@
  * Nothing is formatted before the turn of the event loop in which the call ended is over, so its response has gone out.
  */
 import type { Clock } from "../clock.ts";
+import type { InterceptionRefusal } from "./interception.ts";
 import { type CallRecord, type LineLevel, levelOf } from "./record.ts";
 import { Ring } from "./ring.ts";
 import { type InvocationSummary, summaryLine } from "./summary.ts";
@@ -20,6 +21,9 @@ const LINES_PER_TURN_MAX = 64;
 
 /** Of a timer that does nothing: the longest that setInterval takes (Node's documentation of setTimeout). */
 const ALIVE_INTERVAL_MS = 2 ** 31 - 1;
+
+/** What becomes a line. */
+export type Entry = CallRecord | InvocationSummary | InterceptionRefusal;
 
 /** Where lines go. Made by `log.ts`; none of it blocks. */
 export interface EventLog {
@@ -40,7 +44,7 @@ export interface EventLog {
 /** See the file's header. */
 export class Outlet {
   readonly #clock: Clock;
-  readonly #waiting = new Ring<CallRecord | InvocationSummary>(WAITING_RECORDS_MAX);
+  readonly #waiting = new Ring<Entry>(WAITING_RECORDS_MAX);
   readonly #flushes = new Set<() => void>();
   #log: EventLog | null = null;
   #loading = false;
@@ -61,7 +65,7 @@ export class Outlet {
   }
 
   /** Takes a record. */
-  push(record: CallRecord | InvocationSummary): void {
+  push(record: Entry): void {
     if (this.#off) {
       this.#unwritable += 1;
       return;
@@ -130,10 +134,14 @@ export class Outlet {
     this.#endFlushes();
   }
 
-  #write(log: EventLog, record: CallRecord | InvocationSummary): void {
+  #write(log: EventLog, record: Entry): void {
     try {
       if (record.event === "call") {
         log.write(levelOf(record), record);
+        return;
+      }
+      if (record.event === "interception_refused") {
+        log.write("warn", record);
         return;
       }
       // Counted when it is written, not when it was made: what is lost while a summary waits is in that summary.

@@ -72,11 +72,43 @@ const DESTINATION_FAMILIES: readonly (Family & {
       [[["direction", "down"]], m.bytesDown],
     ],
   },
+  {
+    name: "outrider_grpc_responses_total",
+    type: "counter",
+    help: "Responses of gRPC calls, by grpc-status (0 is OK).",
+    of: (m) => m.grpcResponses.map(({ status, count }) => [[["grpc_status", String(status)]], count]),
+  },
+  counter(
+    "outrider_tunnels_total",
+    "Tunnels that ended: CONNECT, Upgrade, protocol tcp.",
+    (m) => m.tunnels.count,
+  ),
+  counter(
+    "outrider_tunnel_seconds_total",
+    "Time that tunnels were open, of those that ended.",
+    (m) => m.tunnels.openMs / 1000,
+  ),
+  {
+    name: "outrider_tunnel_bytes_total",
+    type: "counter",
+    help: "Bytes of tunnels that ended, which outrider_bytes_total holds too; up is towards the upstream.",
+    of: (m) => [
+      [[["direction", "up"]], m.tunnels.bytesUp],
+      [[["direction", "down"]], m.tunnels.bytesDown],
+    ],
+  },
 ];
 
 /** The families without a destination. */
 const PROCESS_FAMILIES: readonly (Family & { readonly of: (snapshot: MetricsSnapshot) => number })[] = [
   { name: "outrider_calls_open", type: "gauge", help: "Calls in flight.", of: (s) => s.openCalls },
+  { name: "outrider_tunnels_open", type: "gauge", help: "Tunnels that are open.", of: (s) => s.openTunnels },
+  {
+    name: "outrider_interception_refused_total",
+    type: "counter",
+    help: "Clients that refused the certificate of the sandbox's own CA.",
+    of: (s) => s.interceptionRefusals,
+  },
   {
     name: "outrider_telemetry_dropped_records_total",
     type: "counter",

@@ -35,8 +35,12 @@ export interface CallRecord {
   readonly port: number;
   /** The target as the application sent it, secrets redacted. */
   readonly path: string;
+  /** What the application speaks. Absent for CONNECT, whose bytes need not be HTTP. */
+  readonly http_version: "1.1" | "2" | undefined;
   /** What the application got; 0 when it got no response. */
   readonly status: number;
+  /** The outcome of a gRPC call, 0 (OK) to 16 (gRPC, "Status codes and their use in gRPC"). */
+  readonly grpc_status: number | undefined;
   /** A key of `ERROR_CODES`. */
   readonly error: string | undefined;
   /** Who is to blame for `error`: client, proxy or upstream. */
@@ -109,7 +113,9 @@ export function recordOf(request: EgressRequest, facts: CallFacts, context: Call
     host: detached(field(withoutUserinfo(request.host))),
     port: request.port,
     path: detached(field(redactTarget(request.path))),
+    http_version: request.method === "CONNECT" ? undefined : request.httpVersion === 2 ? "2" : "1.1",
     status: facts.status,
+    grpc_status: facts.grpcStatus ?? undefined,
     error: error === null ? undefined : error.code,
     blame: error === null ? undefined : ERROR_CODES[error.code].blame,
     error_detail: error === null ? undefined : field(redactText(error.message)),
@@ -138,7 +144,8 @@ export function recordOf(request: EgressRequest, facts: CallFacts, context: Call
 /** The level of a record's line. */
 export function levelOf(record: CallRecord): LineLevel {
   if (record.error === "INTERNAL") return "error";
-  return record.error !== undefined || record.status >= 400 ? "warn" : "info";
+  const failed = record.error !== undefined || record.status >= 400 || (record.grpc_status ?? 0) !== 0;
+  return failed ? "warn" : "info";
 }
 
 /** RFC 3339 in UTC with milliseconds; a reading outside the calendar's range (a clock gone wild) gives the epoch. */

@@ -62,7 +62,7 @@ export interface InvocationSummary {
   /** Calls still open when the summary was written; they are in none of the other numbers but `blockedMs`. */
   readonly openCalls: number;
   readonly failed: number;
-  /** By error code, or `HTTP_503` for a status that the upstream gave. */
+  /** By error code, or `HTTP_503` or `GRPC_14` for a status that the upstream gave. */
   readonly failures: ReadonlyMap<string, number>;
   readonly destinations: ReadonlyMap<string, DestinationPart>;
   readonly attempts: number;
@@ -241,12 +241,17 @@ function addUp(sums: Sums, destination: string, request: EgressRequest, facts: C
   if (facts.failed) {
     part.failed += 1;
     sums.failed += 1;
-    const reason = facts.error === null ? `HTTP_${facts.status}` : facts.error.code;
+    const reason = reasonOf(facts);
     sums.failures.set(reason, (sums.failures.get(reason) ?? 0) + 1);
   }
   if (sums.slowest === null || facts.totalMs > sums.slowest.totalMs) {
     sums.slowest = slowestCall(destination, request, facts);
   }
+}
+
+function reasonOf({ error, status, grpcStatus }: CallFacts): string {
+  if (error !== null) return error.code;
+  return status >= 400 ? `HTTP_${status}` : `GRPC_${grpcStatus}`;
 }
 
 function slowestCall(destination: string, request: EgressRequest, facts: CallFacts): SlowestCall {

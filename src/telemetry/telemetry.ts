@@ -11,6 +11,7 @@ import type { TelemetryConfig } from "../config/types.ts";
 import type { EgressRequest, Policy } from "../exchange.ts";
 import type { Lifecycle, Work } from "../lifecycle.ts";
 import { type CallFacts, factsOf } from "./facts.ts";
+import { InterceptionRefusals } from "./interception.ts";
 import { Metrics, type MetricsSnapshot, type Series } from "./metrics.ts";
 import { ObservedCall, observe } from "./observe.ts";
 import { type EventLog, Outlet } from "./outlet.ts";
@@ -42,6 +43,13 @@ export interface TelemetryOptions {
 export interface Telemetry {
   /** The policy that watches the calls of one route ("" for the destination's own policy). First in the chain. */
   observe(destination: string, route: string): Policy;
+  /**
+   * A client would not have the certificate that interception showed it for `host`: counted each time, and one line for each host.
+   * Never throws.
+   *
+   * @param reason what the client said, for instance the name of its TLS alert
+   */
+  interceptionRefused(host: string, reason: string): void;
   metrics(): MetricsSnapshot;
   /** The metrics in the text format of Prometheus, and its content type. Loads the writer when first asked. */
   prometheus(): Promise<{ readonly type: string; readonly text: string }>;
@@ -87,6 +95,8 @@ class Room implements Telemetry {
   readonly #random: () => number;
   readonly #metrics = new Metrics();
   readonly #tally = new InvocationTally();
+  readonly #refusals = new InterceptionRefusals();
+  #openTunnels = 0;
   readonly #outlet: Outlet;
   /** An invocation began and no summary has been written for it. */
   #unfinished = false;
@@ -105,15 +115,31 @@ class Room implements Telemetry {
     const series = this.#metrics.series(destination);
     return observe({
       began: (request) => this.#began(request),
+      tunnelled: () => void (this.#openTunnels += 1),
       ended: (call) => this.#ended(call, series, destination, route),
       stumbled: () => this.#stumbled(),
     });
+  }
+
+  interceptionRefused(host: string, reason: string): void {
+    try {
+      const line = this.#refusals.add(host, reason, {
+        invocationId: this.#options.lifecycle.work?.id ?? "",
+        policyVersion: this.#options.version,
+        wallMs: this.#clock.wall(),
+      });
+      if (line !== null && this.#writes) this.#outlet.push(line);
+    } catch {
+      this.#stumbled();
+    }
   }
 
   metrics(): MetricsSnapshot {
     return {
       policyVersion: this.#options.version,
       openCalls: this.#tally.open,
+      openTunnels: this.#openTunnels,
+      interceptionRefusals: this.#refusals.count,
       droppedRecords: this.#outlet.losses,
       internalErrors: this.#internalErrors,
       destinations: this.#metrics.snapshot(),
@@ -126,7 +152,7 @@ class Room implements Telemetry {
   }
 
   async start(): Promise<void> {
-    if (this.#config.accessLog === "off" && !this.#config.summary) return;
+    if (!this.#writes) return;
     this.#outlet.expectLog();
     try {
       const openLog = this.#options.openLog ?? (await import("./log.ts")).openLog;
@@ -135,6 +161,11 @@ class Room implements Telemetry {
       this.problem = error instanceof Error ? error.message : String(error);
       this.#outlet.useLog(null);
     }
+  }
+
+  /** Whether there is to be a log at all. */
+  get #writes(): boolean {
+    return this.#config.accessLog !== "off" || this.#config.summary;
   }
 
   flush(capMs: number): Promise<void> {
@@ -188,6 +219,7 @@ class Room implements Telemetry {
   #ended(call: ObservedCall, series: Series, destination: string, route: string): void {
     const nowMs = this.#clock.now();
     this.#tally.ended(nowMs);
+    if (call.tunnel) this.#openTunnels -= 1;
     const facts = factsOf(call.request, call.response, call.error, nowMs);
     series.add(facts);
     this.#tally.add(destination, call.request, facts);

@@ -17,9 +17,17 @@ export interface DialTarget {
   readonly name: string;
   /** `null`: plain. */
   readonly tls: TlsClient | null;
+  /** Protocols that TLS offers (ALPN), in the order of preference; none: nothing is offered. */
+  readonly alpn: readonly string[];
   readonly timeouts: Pick<RoutePolicy, "dnsTimeoutMs" | "connectTimeoutMs" | "tlsTimeoutMs">;
   readonly vet: VetAddress;
 }
+
+/** The steps of an attempt that a dial takes. */
+export type DialFacts = Pick<AttemptFacts, "resolvedMs" | "connectedMs" | "securedMs" | "address" | "error">;
+
+/** Whatever waits for a connection, and may stop to. */
+export type Cancellable = Pick<EgressRequest, "cancelled">;
 
 /**
  * A connected (and, with `tls`, verified) socket. `onread` as in `net.connect`; without it the socket is an ordinary stream.
@@ -28,8 +36,8 @@ export interface DialTarget {
  */
 export async function dial(
   target: DialTarget,
-  request: EgressRequest,
-  facts: AttemptFacts,
+  request: Cancellable,
+  facts: DialFacts,
   resolver: Resolver,
   clock: Clock,
   onread?: OnReadOpts,
@@ -56,7 +64,7 @@ export async function dial(
 }
 
 /** A look-up cannot be called back, but a call that was cancelled need not wait for it. */
-function untilCancelled<T>({ cancelled }: EgressRequest, work: Promise<T>): Promise<T> {
+function untilCancelled<T>({ cancelled }: Cancellable, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     cancelled.on(reject);
     work.then(resolve, reject).finally(() => cancelled.off(reject));
@@ -66,8 +74,8 @@ function untilCancelled<T>({ cancelled }: EgressRequest, work: Promise<T>): Prom
 function open(
   target: DialTarget,
   address: Address,
-  request: EgressRequest,
-  facts: AttemptFacts,
+  request: Cancellable,
+  facts: DialFacts,
   clock: Clock,
   onread: OnReadOpts | undefined,
 ): Promise<Socket> {
@@ -81,7 +89,7 @@ function open(
             noDelay: true,
             ...(onread === undefined ? {} : { onread }),
           })
-        : target.tls.connect(address, target.port, target.name, onread);
+        : target.tls.connect(address, target.port, target.name, target.alpn, onread);
     let phase: "connect" | "tls" = "connect";
     const fail = (error: EgressError): void => {
       settle();
@@ -100,6 +108,8 @@ function open(
     const onClose = (): void => fail(connectionFailure(phase, new Error("closed")));
     const ready = (): void => {
       settle();
+      // Until whoever gets it listens: an error of a socket without a listener would end the process.
+      socket.on("error", () => {});
       resolve(socket);
     };
     let timer = clock.after(connectTimeoutMs, () =>

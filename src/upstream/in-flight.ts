@@ -1,7 +1,7 @@
-/** The exchange that a connection carries: how far it has come, and who waits for it. Knows no sockets. */
+/** The exchange that a connection or a stream carries: how far it has come, and who waits for it. Knows no sockets. */
+import type { Body } from "../body.ts";
 import { EgressError } from "../errors.ts";
 import type { AttemptFacts, EgressRequest, EgressResponse } from "../exchange.ts";
-import type { BodyReader } from "../http1/body-reader.ts";
 
 /** See the file's header. One per request sent. */
 export class InFlight {
@@ -13,8 +13,8 @@ export class InFlight {
   responded = false;
   /** Interim responses so far. */
   interims = 0;
-  /** Set while the response's body is coming. */
-  reader: BodyReader | null = null;
+  /** The response's body, once it is coming. */
+  body: Body | null = null;
   /** The last byte of the request has been written. */
   requestSent: boolean;
   /** The response lets the connection serve another request. */
@@ -51,7 +51,7 @@ export class InFlight {
       const broke = error.code === "UPSTREAM_RESET" || error.code === "TLS_FAILED";
       const cut = broke ? new EgressError("UPSTREAM_ABORTED", error.message, error.cause) : error;
       facts.error = cut;
-      this.reader?.body.fail(cut);
+      this.body?.fail(cut);
     } else {
       // Bytes that came already make this a broken answer, which must not be asked for again.
       if (error.code === "UPSTREAM_RESET" && facts.firstByteMs !== 0) error.reached = "final";

@@ -20,8 +20,14 @@ import { identityProblem } from "./server-identity.ts";
 export interface TlsClient {
   /** Tells pools apart: connections made with different certificates or roots are never shared. */
   readonly id: string;
-  /** Opens a connection that is usable at `secureConnect`. */
-  connect(to: Address, port: number, host: string, onread: OnReadOpts | undefined): TLSSocket;
+  /** Opens a connection that is usable at `secureConnect`. `alpn`: the protocols offered, in the order of preference. */
+  connect(
+    to: Address,
+    port: number,
+    host: string,
+    alpn: readonly string[],
+    onread: OnReadOpts | undefined,
+  ): TLSSocket;
 }
 
 /** A file of the policy is missing or unfit: names the key of the policy file, the path and the remedy. */
@@ -86,10 +92,11 @@ export function createTlsClient(id: string, options: TlsSettings): TlsClient {
   const sessions = new Map<string, Buffer>();
   return {
     id,
-    connect: (to, port, host, onread) => {
+    connect: (to, port, host, alpn, onread) => {
       const name = options.serverName === "" ? host : options.serverName;
       const isAddress = isIP(name) !== 0;
-      const key = `${name}:${port}`;
+      // A session resumed belongs to the protocol that was agreed on with it (RFC 7301 §3.1).
+      const key = `${name}:${port}/${alpn.join()}`;
       const socket = connect({
         host: to.address,
         port,
@@ -97,7 +104,7 @@ export function createTlsClient(id: string, options: TlsSettings): TlsClient {
         servername: isAddress ? "" : name,
         secureContext: context,
         session: sessions.get(key),
-        ALPNProtocols: ["http/1.1"],
+        ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
         rejectUnauthorized: true,
         checkServerIdentity: (_name, certificate: PeerCertificate) => {
           const problem = identityProblem(

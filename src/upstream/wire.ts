@@ -41,6 +41,8 @@ export class Wire implements BodySource {
   readonly #owner: WireOwner;
   readonly #patience = new Patience();
   #exchange: InFlight | null = null;
+  /** Set while the response's body is coming. */
+  #reader: BodyReader | null = null;
   /** Head bytes that have arrived and are no whole head yet, latin1. */
   #partial = "";
   /** Reading has stopped because the response is not taken as fast as it comes. */
@@ -150,9 +152,9 @@ export class Wire implements BodySource {
       return false;
     }
     try {
-      return exchange.reader === null
+      return this.#reader === null
         ? this.#readHead(exchange, bytes)
-        : this.#readBody(exchange, exchange.reader, bytes, 0);
+        : this.#readBody(exchange, this.#reader, bytes, 0);
     } catch (error) {
       // A defect of ours in one exchange ends that exchange, not the process.
       return this.#refuse(asEgressError(error));
@@ -206,9 +208,11 @@ export class Wire implements BodySource {
       return true;
     }
     const body = new Body(framing === "length" ? contentLength : null, this);
-    exchange.reader = new BodyReader(body, framing, contentLength, true, this.#limits.headBytesMax);
+    exchange.body = body;
+    const reader = new BodyReader(body, framing, contentLength, true, this.#limits.headBytesMax);
+    this.#reader = reader;
     exchange.resolve(new EgressResponse(status, reason, fields, body));
-    return at < bytes.length ? this.#readBody(exchange, exchange.reader, bytes, at) : true;
+    return at < bytes.length ? this.#readBody(exchange, reader, bytes, at) : true;
   }
 
   #readBody(exchange: InFlight, reader: BodyReader, bytes: Buffer, from: number): boolean {
@@ -278,6 +282,7 @@ export class Wire implements BodySource {
 
   #release(exchange: InFlight): void {
     this.#exchange = null;
+    this.#reader = null;
     exchange.request.cancelled.off(this.#fail);
   }
 
@@ -287,10 +292,11 @@ export class Wire implements BodySource {
 
   #onEnd = (): void => {
     const exchange = this.#exchange;
-    if (exchange?.reader?.endsWithConnection) {
+    const reader = this.#reader;
+    if (exchange !== null && reader?.endsWithConnection) {
       exchange.keepAlive = false;
       this.#over(exchange, true);
-      exchange.reader.body.end();
+      reader.body.end();
     } else if (exchange !== null) {
       this.#fail(new EgressError("UPSTREAM_RESET", "ended before the answer was complete"));
     }

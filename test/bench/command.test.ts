@@ -75,11 +75,49 @@ describe.skipIf(process.platform !== "linux")("on Linux, where /proc accounts fo
   });
 });
 
+describe.skipIf(process.platform !== "linux")("the benches over routes", () => {
+  const json = async (...args: string[]) => {
+    const file = join(folder, `${args[0]}.json`);
+    const run = await bench(...args, "--quick", "--seed", "7", "--json", file);
+    expect(run).toMatchObject({ code: 0 });
+    const result = JSON.parse(await readFile(file, "utf8"));
+    return Object.fromEntries(
+      result.rows.map((row: { subject: string; metrics: object }) => [row.subject, row.metrics]),
+    );
+  };
+
+  test("tunnel measures the pipe", async () => {
+    const speed = ["up_mb_per_s", "down_mb_per_s", "connects_per_s"];
+    const cost = ["cpu_us_per_mb", "cpu_us_per_connect", "idle_connection_kb", "pss_kb", "rss_kb"];
+    expect(await json("tunnel", "--only", "net-pipe,direct")).toEqual({
+      "net-pipe": metricsWithRange(...speed, ...cost),
+      direct: metricsWithRange(...speed),
+    });
+  });
+
+  test("intercept measures the direct way", async () => {
+    const names = ["requests_per_s", "bench_cpu_us_per_request", "handshakes_per_s"];
+    expect(await json("intercept", "--only", "direct")).toEqual({ direct: metricsWithRange(...names) });
+  });
+
+  test("h2 measures the peer in Node, with TLS and without", async () => {
+    const load = ["requests_per_s", "bench_cpu_us_per_request"];
+    const cost = ["cpu_us_per_request", "idle_connection_kb", "open_exchange_kb", "pss_kb", "rss_kb"];
+    expect(await json("h2", "--only", "node-http2,node-http2-h2c,direct,direct-h2c")).toEqual({
+      "node-http2": metricsWithRange(...load, ...cost),
+      "node-http2-h2c": metricsWithRange(...load, ...cost),
+      direct: metricsWithRange(...load),
+      "direct-h2c": metricsWithRange(...load),
+    });
+  });
+});
+
 test("without an argument it lists the benches with one line each", async () => {
   const { code, out } = await bench();
   expect(code).toBe(0);
-  expect(out).toMatch(/^ {2}passthrough +\S.*$/m);
-  expect(out).toMatch(/^ {2}cold-start +\S.*$/m);
+  for (const name of ["passthrough", "cold-start", "tunnel", "intercept", "h2"]) {
+    expect(out).toMatch(new RegExp(`^ {2}${name} +\\S.*$`, "m"));
+  }
 });
 
 test.each([

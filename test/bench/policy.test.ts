@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import { policy } from "../../bench/peers/outrider.ts";
+import { routedPolicy } from "../../bench/peers/outrider-routed.ts";
 import { compile } from "../../src/config/compile.ts";
 
 test("the policy of the bench is valid, and has limits, deadlines, traces and sampled logs on", () => {
@@ -21,4 +22,19 @@ test("the policy of the bench is valid, and has limits, deadlines, traces and sa
     },
   });
   expect(telemetry).toMatchObject({ accessLog: "sampled", sampleRatio: 0.01 });
+});
+
+test.each([
+  ["tunnel", "", {}],
+  ["intercept", '    tls: { intercept: true, ca: "file:/ca.pem" }\n', { tls: { intercept: true } }],
+  ["h2", "    http_version: http2\n", { httpVersion: "http2" }],
+])("the policy of the bench %s is valid, and has the same features on", (_bench, keys, expected) => {
+  const compiled = compile(routedPolicy({ port: 40_000, originPort: 40_001, keys }), "outrider.yaml");
+  expect(compiled).toMatchObject({ ok: true, warnings: [] });
+  if (!compiled.ok) return;
+  expect(compiled.config.destinations[0]).toMatchObject({
+    ...expected,
+    hosts: ["localhost"],
+    policy: { timeoutMs: 60_000, concurrency: { max: 5000 }, propagate: ["tracecontext", "xray"] },
+  });
 });

@@ -90,6 +90,18 @@ test.each([
   expect(verdictOf({ what: "CPU", unit: "×", measured, limit: 1.6, aim })).toBe(verdict);
 });
 
+test.each([
+  [8.0, 8.0, "aim met"],
+  [2.0, 8.0, "met"],
+  [1.99, 8.0, "not met"],
+  [undefined, 8.0, "not measured"],
+] as const)(
+  "where more is better, a figure of %s against limit 2 and aim %s: %s",
+  (measured, aim, verdict) => {
+    expect(verdictOf({ what: "requests", unit: "×", better: "more", measured, limit: 2, aim })).toBe(verdict);
+  },
+);
+
 test("JSON holds bench, machine, versions, seed and rows, and nothing else", () => {
   const json = toJson(resultWith([]));
   expect(Object.keys(json)).toEqual(["bench", "machine", "versions", "seed", "rows"]);
@@ -124,6 +136,11 @@ describe("Markdown", () => {
     ]);
     expect(cells("| outrider")).toEqual(["", "outrider", "20.0 (10.0-30.0)", "60.0 (60.0-60.0)", "1.88", ""]);
     expect(cells("| haproxy")).toEqual(["", "haproxy", "16.0 (16.0-16.0)", "-", "1.00", ""]);
+  });
+
+  test("says of a bar where more is better that its limit is the least", () => {
+    const more: Bar = { what: "requests", unit: "×", better: "more", measured: 9, limit: 8, aim: undefined };
+    expect(toMarkdown(resultWith([more]), "2026-01-02")).toMatch(/\| +9\.00× \| ≥ 8\.00× \| +- \| +met \|/);
   });
 
   test("has a line for each bar with its verdict", () => {

@@ -25,6 +25,9 @@ destinations:
   - { name: up, hosts: [up.example], local_port: 9001, upstream: { host: "::2" }, tls: { originate: true } }
   - { name: old, hosts: [old.example], access: deny }
   - { name: plain, hosts: ["*.plain.example"] }
+  - { name: seen, hosts: [seen.example], tls: { intercept: true }, http_version: http1 }
+  - { name: ours, hosts: [ours.example], tls: { intercept: true, originate: false, client_cert: file:/nowhere/o.pem } }
+  - { name: db, hosts: [db.example], protocol: tcp, local_port: 9002, ports: [5432], tls: { originate: true } }
 `;
 
 const put = (name: string, content: string | Uint8Array) => writeFileSync(join(cwd, name), content);
@@ -35,16 +38,26 @@ test("says what each destination does, and warns of certificates that are not he
   expect(code).toBe(0);
   expect(out.replace(/version [0-9a-f]{12}/, "version VERSION")).toBe(
     `policy.yaml: valid, version VERSION, listens on [::1]:9
-  payments  a.example, b.example, c.example, d.example and 2 more (port 80, 8443): mTLS; timeout 8s; 2s per try; 1 retry on connect_failure, reset_before_response, 502-504; at most 10/s; at most 20 at once; 1 route
+  payments  a.example, b.example, c.example, d.example and 2 more (port 80, 8443): mTLS; timeout 8s; 2s per try; 1 retry on connect_failure, reset_before_response, refused_stream, 502-504, grpc_unavailable; at most 10/s; at most 20 at once; 1 route
   up        up.example: local port 9001; to [::2]:443; TLS
   old       old.example: denied
   plain     *.plain.example: no policy of its own
+  seen      seen.example: opens TLS; HTTP/1.1
+  ours      ours.example: opens TLS, shows a client certificate
+  db        db.example (port 5432): TCP on local port 9002; to db.example:5432; TLS
   default   every other host: denied (mode report)
+hint: calls to payments that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout and tls have no effect on them; tls: { intercept: true } opens them
+hint: TLS to seen, ours is opened: the application has to trust the CA that each sandbox makes, and a client that pins certificates refuses
 `,
   );
   expect(err).toBe(
-    "policy.yaml: payments: tls.client_cert: warning: file:/nowhere/pay.pem does not exist on this machine\n",
+    "policy.yaml: payments: tls.client_cert: warning: file:/nowhere/pay.pem does not exist on this machine\npolicy.yaml: ours: tls.client_cert: warning: file:/nowhere/o.pem does not exist on this machine\n",
   );
+});
+
+test("a policy that surprises nobody gets no hint", async () => {
+  put("plain.yaml", "version: 1\ndestinations: [{ name: a, hosts: [a.example], timeout: 8s }]\n");
+  expect((await outrider(["check", "plain.yaml"], { cwd })).out).not.toContain("hint:");
 });
 
 test("checks a compiled policy too", async () => {
@@ -93,7 +106,7 @@ describe("a policy that cannot be used ends with code 1 and lines that name the 
     ["text.yaml", 'text.yaml:1:1: the policy must be a mapping of keys to values, not "just a sentence"\n'],
     [
       "stale.json",
-      "stale.json: was compiled by another version of Outrider (format 0, this one reads 1); compile the policy again\n",
+      "stale.json: was compiled by another version of Outrider (format 0, this one reads 2); compile the policy again\n",
     ],
   ])("%s", async (name, message) => {
     expect(await outrider(["check", name], { cwd })).toEqual({ code: 1, out: "", err: message });

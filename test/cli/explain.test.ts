@@ -25,6 +25,14 @@ destinations:
   - { name: old, hosts: [old.example], access: deny }
   - { name: local, hosts: [up.example], local_port: 9001, upstream: { host: 10.0.0.9, port: 8443 } }
   - { name: loopback, hosts: ["127.0.0.1"] }
+  - name: seen
+    hosts: [seen.example]
+    http_version: http2
+    tls: { intercept: true, client_cert: file:/certs/seen.pem }
+    routes: [{ match: { path: /v1, methods: [POST] }, timeout: 3s }]
+  - { name: plain-seen, hosts: [half.example], tls: { intercept: true } }
+  - { name: db, hosts: [db.example], protocol: tcp, local_port: 15432, ports: [5432], tls: { originate: true } }
+  - { name: cache, hosts: [10.0.0.7], protocol: tcp, local_port: 16379, upstream: { host: 10.0.0.7, port: 6379 } }
 `;
 writeFileSync(join(cwd, "outrider.yaml"), POLICY);
 writeFileSync(join(cwd, "report.yaml"), POLICY.replace("mode: enforce", "mode: report"));
@@ -105,6 +113,64 @@ describe("a call", () => {
     expect(facts.get("note")).toContain("passes as a tunnel");
   });
 
+  test("says which HTTP is spoken to the upstream", async () => {
+    expect((await explained("http://api.pay.example/")).get("speaks")).toMatch(/^HTTP\/1\.1 or HTTP\/2, as /);
+    expect((await explained("http://seen.example/")).get("speaks")).toBe(
+      "HTTP/2, whatever the application speaks",
+    );
+    expect((await explained("https://api.pay.example/")).has("speaks")).toBe(false);
+  });
+
+  test("over https that is opened is shown like a plain one, with its route and its certificate", async () => {
+    const facts = await explained("https://seen.example/v1/x", "-X", "POST");
+    expect(facts.get("route")).toBe("routes[0] (POST /v1)");
+    expect(facts.get("timeout")).toMatch(/^route +3s$/);
+    expect(facts.get("goes to")).toMatch(
+      /^seen\.example:443 over TLS with the client certificate file:\/certs\/seen\.pem; /,
+    );
+    expect(facts.get("note")).toMatch(/^https: the TLS is opened .* does not trust the CA refuses$/);
+  });
+
+  test("over https that is opened keeps its port", async () => {
+    expect((await explained("https://half.example:80/")).get("goes to")).toMatch(
+      /^half\.example:80 over TLS; /,
+    );
+  });
+
+  test("in plain HTTP to a destination that only opens TLS stays plain", async () => {
+    const facts = await explained("http://half.example/");
+    expect(facts.get("goes to")).toMatch(/^half\.example:80, plain; /);
+    expect(facts.has("note")).toBe(false);
+  });
+
+  test.each([
+    [
+      "tcp://localhost:15432",
+      "db",
+      "db.example:5432 over TLS; its addresses are judged when they are dialled",
+    ],
+    ["tcp://127.0.0.1:16379", "cache", "10.0.0.7:6379, plain; the address is allowed"],
+    [
+      "http://localhost:15432/",
+      "db",
+      "db.example:5432 over TLS; its addresses are judged when they are dialled",
+    ],
+  ])("to %s passes unread to %s", async (url, name, target) => {
+    const facts = await explained(url);
+    expect(facts.get("destination")).toMatch(new RegExp(`^${name} \\(by its local port`));
+    expect(facts.get("goes to")).toBe(target);
+    expect(facts.get("note")).toMatch(/^protocol: tcp: bytes pass unread; /);
+    expect(facts.has("speaks")).toBe(false);
+  });
+
+  test("to a tcp port that no destination has is shown as the tunnel that it could only be", async () => {
+    const facts = await explained("tcp://other.example:5432");
+    expect(facts.get("note")).toContain("no destination with protocol: tcp has this local_port");
+    expect((await explained("tcp://localhost:9001")).get("note")).toContain(
+      "no destination with protocol: tcp",
+    );
+  });
+
   test("to a local port belongs to its destination", async () => {
     for (const host of ["127.0.0.1", "localhost"]) {
       const facts = await explained(`http://${host}:9001/x`);
@@ -142,7 +208,7 @@ test("a compiled policy explains the values, not where they come from", async ()
   ).toContain("known to its source only");
 });
 
-test.each(["api.pay.example", "ftp://api.pay.example/", "http://", "/v1", ""])(
+test.each(["api.pay.example", "ftp://api.pay.example/", "http://", "tcp://localhost", "/v1", ""])(
   "%j is no URL of a call",
   async (url) => {
     const { code, out, err } = await outrider(["explain", url], { cwd });

@@ -10,7 +10,7 @@ import { command as check } from "../../src/cli/check.ts";
 import { type Command, Failure, UsageError } from "../../src/cli/command.ts";
 import { outrider } from "./terminal.ts";
 
-const COMMANDS = ["run", "emulate", "check", "compile", "explain", "schema"];
+const COMMANDS = ["run", "emulate", "check", "compile", "explain", "schema", "capture"];
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 

@@ -67,12 +67,24 @@ describe("errors", () => {
     [
       "an empty tls",
       destinations("name: a, hosts: [x], tls: {}"),
-      "destinations[0].tls: says nothing; write tls: { originate: true }",
+      "destinations[0].tls: says nothing; write tls: { originate: true }, tls: { intercept: true }",
     ],
     [
       "tls switched off and configured",
       destinations("name: a, hosts: [x], tls: { originate: false, ca: file:/ca.pem }"),
       "destinations[0].tls.originate: is false, so ca would have no effect",
+    ],
+    [
+      "tls switched off, not opened, and configured",
+      destinations("name: a, hosts: [x], tls: { originate: false, intercept: false, ca: file:/ca.pem }"),
+      "destinations[0].tls.originate: is false, so ca would have no effect; delete one or the other, or write intercept: true",
+    ],
+    [
+      "a client key without its certificate where only TLS of the application's is spoken",
+      destinations(
+        "name: a, hosts: [x], tls: { intercept: true, originate: false, client_key: file:/k.pem }",
+      ),
+      "destinations[0].tls.client_key: needs client_cert",
     ],
     [
       "tls towards every host",
@@ -127,6 +139,29 @@ describe("errors", () => {
       "limits.target_bytes: target_bytes (16KiB) must be smaller than head_bytes (16KiB)",
     ],
     [
+      "all buffers together smaller than those of one call",
+      policy("limits: { total_buffer: 1MiB, exchange_buffer: 1MiB }"),
+      "limits.total_buffer: total_buffer (1MiB) must be at least twice exchange_buffer (1MiB)",
+    ],
+    [
+      "a transparent port that is the proxy's own by default",
+      policy("listen: { transparent_port: 4140 }"),
+      "listen.transparent_port: 4140 is the proxy's own port (listen.port) too",
+    ],
+    [
+      "a transparent port that is the proxy's own",
+      policy("listen: { port: 9001, transparent_port: 9001 }"),
+      "listen.transparent_port: 9001 is the proxy's own port",
+    ],
+    [
+      "a local port that is the transparent one",
+      policy(
+        "listen: { transparent_port: 9001 }",
+        "destinations: [{ name: a, hosts: [x], local_port: 9001 }]",
+      ),
+      "destinations[0].local_port: 9001 takes redirected connections (listen.transparent_port)",
+    ],
+    [
       "a head smaller than the default target",
       policy("limits: { head_bytes: 4KiB }"),
       "limits.head_bytes: target_bytes (8KiB) must be smaller than head_bytes (4KiB)",
@@ -176,6 +211,30 @@ describe("warnings", () => {
       "destinations[0].tls: warning: the plain calls that tls is for come to port 80",
     ],
     [
+      "TLS of every host opened",
+      destinations('name: a, hosts: ["*"], tls: { intercept: true }'),
+      "destinations[0].tls.intercept: warning: opens the TLS of every host",
+    ],
+    [
+      "TLS opened on ports that TLS does not come to",
+      destinations("name: a, hosts: [x], ports: [80, 8080], tls: { intercept: true }"),
+      "destinations[0].tls.intercept: warning: TLS comes to port 443 unless the call names another, and ports holds only 80, 8080",
+    ],
+    [
+      "conditions of gRPC and HTTP/2 over HTTP/1.1",
+      destinations(
+        "name: a, hosts: [x], http_version: http1, retry: { on: [503, grpc_aborted, refused_stream] }",
+      ),
+      "destinations[0].retry.on: warning: grpc_aborted, refused_stream cannot be met over http_version: http1",
+    ],
+    [
+      "conditions of gRPC over HTTP/1.1 in a route",
+      destinations(
+        "name: a, hosts: [x], http_version: http1, routes: [{ match: { path: /x }, retry: { on: [grpc_aborted] } }]",
+      ),
+      "destinations[0].routes[0].retry.on: warning: grpc_aborted cannot be met",
+    ],
+    [
       "listening for other machines",
       policy("listen: { unsafe_bind: 0.0.0.0 }"),
       "listen.unsafe_bind: warning: whoever reaches 0.0.0.0 can use the proxy",
@@ -218,6 +277,30 @@ describe("nothing to say", () => {
       "tls from every host to one upstream",
       destinations('name: a, hosts: ["*"], upstream: { host: gw }, tls: { originate: true }'),
     ],
+    [
+      "TLS opened on a port that is TLS by convention",
+      destinations("name: a, hosts: [x], ports: [8443], tls: { intercept: true }"),
+    ],
+    [
+      "TLS opened, with an identity of its own towards the upstream",
+      destinations("name: a, hosts: [x], ports: [443], tls: { intercept: true, client_cert: file:/c.pem }"),
+    ],
+    [
+      "TLS opened and plain calls left plain",
+      destinations("name: a, hosts: [x], tls: { intercept: true, originate: false, ca: file:/ca.pem }"),
+    ],
+    [
+      "TLS left closed for one host of many",
+      destinations(
+        "name: a, hosts: ['*.x'], tls: { intercept: true }",
+        "name: b, hosts: [b.x], tls: { intercept: false }",
+      ),
+    ],
+    [
+      "HTTP/1.1 with the conditions of the built-in level",
+      destinations("name: a, hosts: [x], http_version: http1, retry: { max_retries: 1 }"),
+    ],
+    ["no transparent port and any free port", policy("listen: { port: 0, transparent_port: 0 }")],
     ["a try shorter than the call", destinations("name: a, hosts: [x], timeout: 3s, per_try_timeout: 3s")],
     ["POST among methods without retries", destinations("name: a, hosts: [x], retry: { methods: [POST] }")],
     [

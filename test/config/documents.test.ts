@@ -62,7 +62,13 @@ test("`outrider explain` shows every value that levels can override", () => {
 const examples = readdirSync(new URL("examples/policies/", root)).filter((name) => name.endsWith(".yaml"));
 
 test("there are example policies", () => {
-  expect(examples).toEqual(["deny-by-default.yaml", "minimal.yaml", "payments.yaml"]);
+  expect(examples).toEqual([
+    "database.yaml",
+    "deny-by-default.yaml",
+    "interception.yaml",
+    "minimal.yaml",
+    "payments.yaml",
+  ]);
 });
 
 test.each(examples)("examples/policies/%s is valid and gives no warning", (name) => {

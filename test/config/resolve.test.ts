@@ -19,10 +19,10 @@ function levels(text: string): { fallback: RoutePolicy; destination: RoutePolicy
 
 test("a policy that says nothing has the documented defaults", () => {
   expect(resolve({ version: 1 })).toEqual({
-    format: 1,
+    format: 2,
     version: expect.stringMatching(/^[0-9a-f]{12}$/),
     onProxyFailure: "open",
-    listen: { host: "127.0.0.1", port: 4140 },
+    listen: { host: "127.0.0.1", port: 4140, transparentPort: 0 },
     limits: {
       headBytesMax: 16_384,
       headerCountMax: 128,
@@ -32,18 +32,25 @@ test("a policy that says nothing has the documented defaults", () => {
       headTimeoutMs: 10_000,
       keepAliveMs: 65_000,
       idleUpstreamMax: 256,
+      handshakeTimeoutMs: 5000,
+      streamsMax: 100,
+      tunnelIdleMs: 3_600_000,
+      exchangeBufferBytes: 65_536,
+      totalBufferBytes: 67_108_864,
     },
     acl: { default: "allow", mode: "enforce", privateRanges: "allow", allowAddresses: [] },
     destinations: [
       {
         name: "default",
         hosts: [],
+        protocol: "http",
         ports: [],
         access: "allow",
         allowAddresses: [],
         localPort: 0,
         upstream: null,
         tls: null,
+        httpVersion: "auto",
         policy: {
           timeoutMs: 0,
           perTryTimeoutMs: 0,
@@ -58,8 +65,9 @@ test("a policy that says nothing has the documented defaults", () => {
           ],
           retry: {
             maxRetries: 0,
-            on: ["connect_failure", "reset_before_response"],
+            on: ["connect_failure", "reset_before_response", "refused_stream"],
             statuses: [502, 503, 504],
+            grpcStatuses: [14],
             methods: ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"],
             idempotencyHeaders: ["idempotency-key", "x-idempotency-key"],
             backoffBaseMs: 50,
@@ -83,19 +91,21 @@ test("every key of the file reaches the configuration", () => {
   const config = configOf(`
 version: 1
 on_proxy_failure: closed
-listen: { port: 0, unsafe_bind: "::1" }
-limits: { head_bytes: 32KiB, header_count: 64, target_bytes: 1kB, connections: 1, tunnels: 2, head_timeout: 1s, keep_alive: 2s, idle_upstream: 0 }
+listen: { port: 0, transparent_port: 15001, unsafe_bind: "::1" }
+limits: { head_bytes: 32KiB, header_count: 64, target_bytes: 1kB, connections: 1, tunnels: 2, head_timeout: 1s, keep_alive: 2s, idle_upstream: 0, handshake_timeout: 1s, streams: 3, tunnel_idle: off, exchange_buffer: 16KiB, total_buffer: 1MiB }
 acl: { default: deny, mode: report, private_ranges: deny, allow_addresses: [10.0.0.0/8] }
 telemetry: { access_log: sampled, sample: 0.5, summary: false, propagate: [xray], flush_cap: 0ms, destination: stderr }
 destinations:
   - name: a
     hosts: [API.Example, "*.B.example"]
+    protocol: http
+    http_version: http2
     ports: [8443]
     access: deny
     allow_addresses: ["127.0.0.1:8443"]
     local_port: 9001
     upstream: { host: Up.Example, port: 9 }
-    tls: { client_cert: file:/c, client_key: file:/k, ca: file:/ca, server_name: SN.Example, min_version: TLSv1.3 }
+    tls: { intercept: true, client_cert: file:/c, client_key: file:/k, ca: file:/ca, server_name: SN.Example, min_version: TLSv1.3 }
     timeout: 1h
     per_try_timeout: 1m
     dns_timeout: 1ms
@@ -106,7 +116,7 @@ destinations:
     deadline_headers: [{ name: X-Deadline, format: seconds }]
     retry:
       max_retries: 3
-      on: [503, per_try_timeout, "502-503", 4xx]
+      on: [503, per_try_timeout, grpc_aborted, "502-503", 4xx, grpc_cancelled, grpc_aborted]
       methods: [GET]
       idempotency_headers: [X-Once]
       backoff: { base: 1ms, max: 2ms }
@@ -118,7 +128,7 @@ destinations:
 `);
   expect(config).toMatchObject({
     onProxyFailure: "closed",
-    listen: { host: "::1", port: 0 },
+    listen: { host: "::1", port: 0, transparentPort: 15_001 },
     limits: {
       headBytesMax: 32_768,
       headerCountMax: 64,
@@ -128,6 +138,11 @@ destinations:
       headTimeoutMs: 1000,
       keepAliveMs: 2000,
       idleUpstreamMax: 0,
+      handshakeTimeoutMs: 1000,
+      streamsMax: 3,
+      tunnelIdleMs: 0,
+      exchangeBufferBytes: 16_384,
+      totalBufferBytes: 1_048_576,
     },
     acl: { default: "deny", mode: "report", privateRanges: "deny", allowAddresses: ["10.0.0.0/8"] },
     telemetry: {
@@ -141,18 +156,22 @@ destinations:
   expect(config.destinations[0]).toEqual({
     name: "a",
     hosts: ["api.example", "*.b.example"],
+    protocol: "http",
     ports: [8443],
     access: "deny",
     allowAddresses: ["127.0.0.1:8443"],
     localPort: 9001,
     upstream: { host: "up.example", port: 9 },
     tls: {
+      originate: true,
+      intercept: true,
       clientCert: "file:/c",
       clientKey: "file:/k",
       ca: "file:/ca",
       serverName: "sn.example",
       minVersion: "TLSv1.3",
     },
+    httpVersion: "http2",
     policy: {
       timeoutMs: 3_600_000,
       perTryTimeoutMs: 60_000,
@@ -166,6 +185,7 @@ destinations:
         maxRetries: 3,
         on: ["per_try_timeout"],
         statuses: [...Array.from({ length: 100 }, (_, i) => 400 + i), 502, 503],
+        grpcStatuses: [1, 10],
         methods: ["GET"],
         idempotencyHeaders: ["x-once"],
         backoffBaseMs: 1,

@@ -102,6 +102,9 @@ const FAILING: Readonly<Partial<Record<ErrorCode, Failing>>> = {
 const ELSEWHERE: Readonly<Partial<Record<ErrorCode, string>>> = {
   CLIENT_GONE: "nobody is there to be answered",
   UPSTREAM_ABORTED: "the answer has begun: it breaks off",
+  TUNNEL_IDLE: "nobody waits for an answer: tunnels.test.ts",
+  STREAM_REFUSED: "takes an upstream that speaks HTTP/2: http2-upstream.test.ts",
+  VERSION_REFUSED: "takes an upstream that does not: http2-upstream.test.ts",
   CONNECT_TIMEOUT: "takes a port that does not answer: connecting.test.ts",
   IDENTITY_UNAVAILABLE: "takes a host that serves with a broken certificate; see below",
 };

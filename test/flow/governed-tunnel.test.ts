@@ -173,7 +173,6 @@ describe("other bytes", () => {
   test.each([
     ["that begin like a method and are none", "GETTING things"],
     ["in lower case", "get / HTTP/1.1\r\n\r\n"],
-    ["of HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
     ["that are not text", "\0\x01\x02\xff"],
   ])("%s pass unread", async (_what, bytes) => {
     await using origin = await scriptedOrigin([echo]);

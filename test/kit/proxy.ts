@@ -3,6 +3,8 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { resolve } from "../../src/config/resolve.ts";
 import type { PolicyFile } from "../../src/config/schema.ts";
 import type { Config } from "../../src/config/types.ts";
+import { type Authority, createAuthority } from "../../src/identity/authority.ts";
+import { intercepts } from "../../src/identity/intercepts.ts";
 import { Lifecycle } from "../../src/lifecycle.ts";
 import { bind } from "../../src/listener/bind.ts";
 import { listenPlan } from "../../src/listener/plan.ts";
@@ -19,6 +21,8 @@ export interface ProxyOptions {
   readonly clock?: Clock;
   /** Instead of the system's resolver. */
   readonly lookup?: Lookup;
+  /** Who signs when the policy intercepts; made here unless given. */
+  readonly authority?: Authority;
 }
 
 type ServingProxy = ReturnType<typeof createProxy>;
@@ -35,6 +39,8 @@ export class TestProxy {
   readonly localPorts: ReadonlyMap<string, number>;
   readonly lifecycle: Lifecycle;
   readonly proxy: ServingProxy;
+  /** `null` when the policy intercepts nothing. */
+  readonly authority: Authority | null;
   readonly #clock: Clock;
 
   constructor(
@@ -42,10 +48,12 @@ export class TestProxy {
     localPorts: ReadonlyMap<string, number>,
     proxy: ServingProxy,
     parts: ClockAndLifecycle,
+    authority: Authority | null,
   ) {
     this.port = port;
     this.localPorts = localPorts;
     this.proxy = proxy;
+    this.authority = authority;
     this.lifecycle = parts.lifecycle;
     this.#clock = parts.clock;
   }
@@ -100,12 +108,19 @@ export async function startProxy(options: ProxyOptions = {}): Promise<TestProxy>
     listenPlan(config).map(async ({ role }) => ({ role, binding: await bind("127.0.0.1", 0) })),
   );
   const resolver = new Resolver(clock, options.lookup ?? lookupBySystem);
-  const proxy = createProxy(config, { clock, lifecycle, bindings, resolver });
+  const authority = options.authority ?? (intercepts(config) ? createAuthority(clock) : null);
+  const proxy = createProxy(config, {
+    clock,
+    lifecycle,
+    bindings,
+    resolver,
+    ...(authority === null ? {} : { authority }),
+  });
   lifecycle.ready();
   const localPorts = new Map(
     bindings.flatMap(({ role, binding }) =>
-      role.kind === "local" ? [[role.destination, binding.port] as const] : [],
+      role.kind === "local" || role.kind === "tcp" ? [[role.destination, binding.port] as const] : [],
     ),
   );
-  return new TestProxy(bindings[0]!.binding.port, localPorts, proxy, { clock, lifecycle });
+  return new TestProxy(bindings[0]!.binding.port, localPorts, proxy, { clock, lifecycle }, authority);
 }

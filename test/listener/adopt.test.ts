@@ -19,7 +19,7 @@ describe.each([
     const client = await rawClient((server.address() as { port: number }).port);
     const [socket] = (await accepted) as [Socket];
     if (withoutHandle) hideHandle(socket);
-    const end = adopt(socket, (bytes) => {
+    const end = adopt(socket, 64 * 1024, (bytes) => {
       read.push(bytes.toString("latin1"));
       return more(bytes);
     });

@@ -19,6 +19,8 @@ async function listenerWith(send: Send): Promise<{ client(): Promise<Client> } &
     clock: systemClock,
     send,
     admits: () => true,
+    interception: null,
+    upstreamBufferedBytes: () => 0,
   });
   listener.serve(binding, { kind: "proxy" });
   return {

@@ -50,6 +50,8 @@ async function drainUntaken(deadlineMs: number) {
     clock,
     send: () => Promise.resolve(new EgressResponse(200, "OK", "", Body.of(BODY))),
     admits: () => true,
+    interception: null,
+    upstreamBufferedBytes: () => 0,
   });
   const binding = await bind("127.0.0.1", 0);
   listener.serve(binding, { kind: "proxy" });

@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { ERROR_CODES } from "../../src/errors.ts";
+import { ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
+import { grpcStatusFor } from "../../src/listener/grpc-reply.ts";
 
 /** Text files of the project, as git knows them (a package that was unpacked has no git: then as the folders hold them). */
 function trackedFiles(): string[] {
@@ -54,6 +55,28 @@ describe("docs/errors.md", () => {
     ]);
     expect(cells[5]).toMatch(/^[A-Z].{10,}\.$/);
     expect(cells).toHaveLength(6);
+  });
+});
+
+describe("docs/errors.md, in a gRPC call", () => {
+  const listed = [...read("docs/errors.md").matchAll(/^\| (\d+) [A-Z_]+ \| (.+) \|$/gm)].map(
+    ([, status, codes]) => ({
+      status: Number(status),
+      codes: [...codes!.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code!),
+    }),
+  );
+
+  test.each(Object.keys(ERROR_CODES) as ErrorCode[])("says what %s becomes", (code) => {
+    const status = grpcStatusFor(code);
+    const row = listed.find(({ codes }) => codes.includes(code));
+    expect(row?.status ?? (status === null ? null : 14)).toBe(status);
+  });
+
+  test("names no code that does not exist, and none twice", () => {
+    const codes = listed.flatMap((row) => row.codes);
+    expect(codes.filter((code) => !Object.hasOwn(ERROR_CODES, code))).toEqual([]);
+    expect(new Set(codes).size).toBe(codes.length);
+    expect(codes.length).toBeGreaterThan(10);
   });
 });
 

@@ -7,7 +7,7 @@ import { type Edge, edgesOf, edgesOfText } from "./graph.ts";
 /** Files directly in `src` that know nobody, except one another. */
 const LEAVES = ["exchange", "errors", "clock", "latch", "body", "patience", "buffer.d"];
 /** What rooms stand on. */
-const GROUND = ["http1", "config", "lifecycle"];
+const GROUND = ["http1", "http2", "config", "lifecycle"];
 const ROOMS = ["listener", "capture", "route", "policy", "upstream", "identity", "telemetry"];
 
 /** How high a place of the tree stands; it may import what is lower, and itself. */

@@ -125,6 +125,8 @@ describe("the text for Prometheus", () => {
     return {
       policyVersion: "0123456789ab",
       openCalls: 4,
+      openTunnels: 2,
+      interceptionRefusals: 3,
       droppedRecords: 5,
       internalErrors: 6,
       destinations: metrics.snapshot(),
@@ -158,6 +160,8 @@ describe("the text for Prometheus", () => {
     'outrider_call_duration_seconds_sum{destination="payments"} 70.002',
     'outrider_call_duration_seconds_count{destination="payments"} 2',
     "outrider_calls_open 4",
+    "outrider_tunnels_open 2",
+    "outrider_interception_refused_total 3",
     "outrider_telemetry_dropped_records_total 5",
     "outrider_telemetry_errors_total 6",
     'outrider_policy_info{version="0123456789ab"} 1',

@@ -1,16 +1,23 @@
 /** Observing changes nothing. */
+import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { Body } from "../../src/body.ts";
 import { EgressError } from "../../src/errors.ts";
-import type { EgressRequest, Send } from "../../src/exchange.ts";
+import { type EgressRequest, EgressResponse, type Send } from "../../src/exchange.ts";
 import { ObservedCall, observe, type Witness } from "../../src/telemetry/observe.ts";
 import { aRequest, aResponse } from "./calls.ts";
 
 class Notes implements Witness {
   readonly ends: ObservedCall[] = [];
+  readonly tunnels: ObservedCall[] = [];
   readonly stumbles: unknown[] = [];
 
   began(request: EgressRequest): ObservedCall {
     return new ObservedCall(request, null);
+  }
+
+  tunnelled(call: ObservedCall): void {
+    this.tunnels.push(call);
   }
 
   ended(call: ObservedCall): void {
@@ -21,6 +28,14 @@ class Notes implements Witness {
     this.stumbles.push(error);
   }
 }
+
+/** What a CONNECT that succeeded is answered with. */
+const tunnelOpen = () =>
+  new EgressResponse(200, "", "", Body.of(""), {
+    socket: new PassThrough(),
+    head: new Uint8Array(0),
+    protocol: "",
+  });
 
 describe("an observed call", () => {
   test("gets the very promise, request and response that it would get unobserved", async () => {
@@ -65,6 +80,36 @@ describe("an observed call", () => {
     const gone = new EgressError("CLIENT_GONE", "x");
     request.settled.fire({ error: gone });
     expect(notes.ends[0]).toMatchObject({ error: gone, response: null });
+  });
+
+  test("that becomes a tunnel is told of when the tunnel stands, other calls are not", async () => {
+    const notes = new Notes();
+    const send = observe(notes);
+    await send(async () => aResponse())(aRequest());
+    expect(notes.tunnels).toEqual([]);
+    const request = aRequest({ method: "CONNECT" });
+    await send(async () => tunnelOpen())(request);
+    expect(notes.tunnels).toEqual([expect.objectContaining({ request, tunnel: true })]);
+  });
+
+  test("whose tunnel stands after everything is over has none", async () => {
+    const notes = new Notes();
+    const request = aRequest({ method: "CONNECT" });
+    const sent = observe(notes)(async () => tunnelOpen())(request);
+    request.settled.fire({ error: new EgressError("CLIENT_GONE", "x") });
+    await sent;
+    expect(notes.tunnels).toEqual([]);
+    expect(notes.ends[0]).toMatchObject({ tunnel: false });
+  });
+
+  test("is not disturbed by a witness that throws when its tunnel stands", async () => {
+    const notes = new Notes();
+    notes.tunnelled = () => {
+      throw new Error("no memory");
+    };
+    const response = tunnelOpen();
+    expect(await observe(notes)(async () => response)(aRequest())).toBe(response);
+    expect(notes.stumbles).toHaveLength(1);
   });
 
   test("is not disturbed by a witness that throws at its beginning", async () => {

@@ -1,0 +1,27 @@
+/** What `upstream.ts` asks of the connections of either version. */
+import type { Clock } from "../clock.ts";
+import type { Limits } from "../config/types.ts";
+import type { Dialler } from "./dialler.ts";
+
+/** What connections are made with. */
+export interface ConnectionParts {
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly dialler: Dialler;
+  /** A connection was made: `sweep` has something to look at. */
+  readonly opened: () => void;
+}
+
+/** All connections of one version of HTTP. */
+export interface Connections {
+  /** Connections now. */
+  readonly open: number;
+  /** Those that carry no call. */
+  readonly idle: number;
+  /** Called every second or so while there are any: ends what has been silent for too long. */
+  sweep(nowMs: number): void;
+  /** The sandbox slept for so long that what was idle in it may be dead. */
+  thawed(): void;
+  /** Ends every connection; calls under way fail. */
+  destroy(): void;
+}

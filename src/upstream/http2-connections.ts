@@ -1,0 +1,220 @@
+/**
+ * Sends calls in HTTP/2: on a connection that has room, or on a new one. Sends once more, unasked and unbudgeted, what the upstream
+ * is known not to have looked at, and what a connection from before lost by dying when that can do no harm. Loaded when first needed.
+ */
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { EgressError } from "../errors.ts";
+import type { AttemptFacts, EgressRequest, EgressResponse } from "../exchange.ts";
+import type { ConnectionParts, Connections } from "./connections.ts";
+import type { Http1Connections } from "./http1-connections.ts";
+import { Http2Session } from "./http2-session.ts";
+import { dialTarget, isRepeatable, poolKey, type Reach, type Spoken } from "./reach.ts";
+import { SharedDial } from "./shared-dial.ts";
+
+/** A connection without calls is kept for so long: HTTP/2 servers say when they close one, so that no race is lost (GOAWAY). */
+const IDLE_MS_MAX = 60_000;
+/** Upstreams known to speak HTTP/1.1 only. Overflow: the oldest is forgotten, and asked again. */
+const HTTP1_ONLY_MAX = 1000;
+
+const NEGOTIATED = ["h2", "http/1.1"];
+const HTTP2_ONLY = ["h2"];
+
+/** See the file's header. */
+export class Http2Connections implements Connections {
+  readonly #parts: ConnectionParts;
+  readonly #http1: Http1Connections;
+  readonly #sessions = new Set<Http2Session>();
+  readonly #byKey = new Map<string, Http2Session[]>();
+  readonly #dials = new Map<string, SharedDial>();
+  /** So that their calls are dialled at the same time, and not one behind the other. */
+  readonly #http1Only = new Set<string>();
+  #made = 0;
+  #destroyed = false;
+
+  constructor(parts: ConnectionParts, http1: Http1Connections) {
+    this.#parts = parts;
+    this.#http1 = http1;
+  }
+
+  get open(): number {
+    return this.#sessions.size;
+  }
+
+  get idle(): number {
+    return this.#idle().length;
+  }
+
+  sweep(nowMs: number): void {
+    for (const session of [...this.#sessions]) {
+      if (session.streams === 0 && session.idleMs() >= IDLE_MS_MAX) session.destroy();
+      else session.sweep(nowMs);
+    }
+  }
+
+  /** What was idle is closed; what carries calls is asked whether it still is there. Upstreams may have learnt HTTP/2 meanwhile. */
+  thawed(): void {
+    this.#http1Only.clear();
+    for (const session of [...this.#sessions]) {
+      if (session.streams === 0) session.destroy();
+      else session.ping();
+    }
+  }
+
+  destroy(): void {
+    this.#destroyed = true;
+    for (const session of [...this.#sessions]) session.destroy();
+  }
+
+  /** Sends `request`; `negotiated` calls are spoken in HTTP/1.1 when the server's TLS has no HTTP/2. */
+  async send(
+    spoken: Exclude<Spoken, "http1">,
+    reach: Reach,
+    request: EgressRequest,
+    facts: AttemptFacts,
+  ): Promise<EgressResponse> {
+    const key = `${poolKey(reach, request)} ${spoken}`;
+    if (this.#http1Only.has(key)) return this.#http1.send(reach, request, facts);
+    const found = await this.#session(key, 0, spoken, reach, request, facts);
+    if (!(found instanceof Http2Session)) return this.#sendHttp1(found.socket, reach, request, facts);
+    try {
+      return await found.send(request, facts, reach.policy.idleTimeoutMs);
+    } catch (error) {
+      return this.#sendAgain(error as EgressError, found, key, spoken, reach, request, facts);
+    }
+  }
+
+  async #sendAgain(
+    error: EgressError,
+    from: Http2Session,
+    key: string,
+    spoken: Exclude<Spoken, "http1">,
+    reach: Reach,
+    request: EgressRequest,
+    facts: AttemptFacts,
+  ): Promise<EgressResponse> {
+    const whole = request.body.whole !== null;
+    if (error.code === "VERSION_REFUSED" && spoken === "negotiated" && whole) {
+      // RFC 9113 §7, HTTP_1_1_REQUIRED: TLS agreed to HTTP/2, the application behind it does not.
+      this.#rememberHttp1(key);
+      return this.#sendHttp1(null, reach, request, facts);
+    }
+    const refused = error.code === "STREAM_REFUSED" && whole;
+    const died =
+      error.code === "UPSTREAM_RESET" && error.reached !== "final" && facts.reused && isRepeatable(request);
+    if ((!refused && !died) || this.#destroyed) throw error;
+    facts.replayed = true;
+    facts.error = null;
+    const found = await this.#session(key, from.number, spoken, reach, request, facts);
+    if (!(found instanceof Http2Session)) return this.#sendHttp1(found.socket, reach, request, facts);
+    return found.send(request, facts, reach.policy.idleTimeoutMs);
+  }
+
+  #sendHttp1(
+    socket: Socket | null,
+    reach: Reach,
+    request: EgressRequest,
+    facts: AttemptFacts,
+  ): Promise<EgressResponse> {
+    return socket === null
+      ? this.#http1.send(reach, request, facts)
+      : this.#http1.sendOver(socket, reach, request, facts);
+  }
+
+  /**
+   * A session with room that was dialled after the one with the ordinal `after`; one is dialled where there is none. Otherwise the
+   * server speaks HTTP/1.1 only, over `socket` when this call may have it.
+   */
+  async #session(
+    key: string,
+    after: number,
+    spoken: Exclude<Spoken, "http1">,
+    reach: Reach,
+    request: EgressRequest,
+    facts: AttemptFacts,
+  ): Promise<Http2Session | { readonly socket: Socket | null }> {
+    for (let waited = false; ; waited = true) {
+      const session = this.#byKey.get(key)?.find(({ number, hasRoom }) => number > after && hasRoom);
+      if (session !== undefined) {
+        facts.reused ||= !waited;
+        return session;
+      }
+      let dial = this.#dials.get(key);
+      if (dial === undefined) {
+        dial = new SharedDial();
+        this.#dials.set(key, dial);
+        void this.#dial(dial, key, spoken, reach, request);
+      }
+      const socket = await dial.join(request, facts);
+      if (socket !== null || this.#http1Only.has(key)) return { socket };
+    }
+  }
+
+  async #dial(
+    dial: SharedDial,
+    key: string,
+    spoken: Exclude<Spoken, "http1">,
+    reach: Reach,
+    request: EgressRequest,
+  ): Promise<void> {
+    try {
+      const target = dialTarget(reach, request, spoken === "http2" ? HTTP2_ONLY : NEGOTIATED);
+      const socket = await this.#parts.dialler.dial(target, dial, dial.facts);
+      this.#dials.delete(key);
+      const agreed = target.tls === null || (socket as TLSSocket).alpnProtocol === "h2";
+      if (agreed) {
+        this.#keep(key, socket);
+        dial.connected(null);
+      } else if (spoken === "negotiated") {
+        this.#rememberHttp1(key);
+        if (!dial.connected(socket)) socket.destroy();
+      } else {
+        socket.destroy();
+        dial.facts.error = new EgressError("VERSION_REFUSED", "the server's TLS did not agree to h2");
+        dial.failed(dial.facts.error);
+      }
+    } catch (error) {
+      this.#dials.delete(key);
+      dial.failed(error);
+    }
+  }
+
+  #keep(key: string, socket: Socket): void {
+    const { limits, clock, opened } = this.#parts;
+    this.#made += 1;
+    const session = new Http2Session(key, this.#made, socket, limits, clock, {
+      idle: () => this.#closeOldestIdle(),
+      leaving: (leaving) => this.#forget(leaving),
+      gone: (gone) => {
+        this.#forget(gone);
+        this.#sessions.delete(gone);
+      },
+    });
+    this.#sessions.add(session);
+    const known = this.#byKey.get(key);
+    if (known === undefined) this.#byKey.set(key, [session]);
+    else known.push(session);
+    opened();
+  }
+
+  #forget(session: Http2Session): void {
+    const left = this.#byKey.get(session.key)?.filter((other) => other !== session) ?? [];
+    if (left.length === 0) this.#byKey.delete(session.key);
+    else this.#byKey.set(session.key, left);
+  }
+
+  #idle(): Http2Session[] {
+    return [...this.#sessions].filter(({ streams }) => streams === 0);
+  }
+
+  #closeOldestIdle(): void {
+    const idle = this.#idle();
+    if (idle.length <= this.#parts.limits.idleUpstreamMax) return;
+    idle.reduce((oldest, other) => (other.idleMs() > oldest.idleMs() ? other : oldest)).destroy();
+  }
+
+  #rememberHttp1(key: string): void {
+    this.#http1Only.add(key);
+    if (this.#http1Only.size > HTTP1_ONLY_MAX) this.#http1Only.delete(this.#http1Only.values().next().value!);
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * The AWS SDK's S3 client. Arguments: endpoint, prefix of the keys, a file, and `proxied` for an agent that reads the environment or
+ * `bare` for the SDK's own, which does not.
+ */
+import { createReadStream, readFileSync } from "node:fs";
+import { Agent } from "node:https";
+import { GetObjectCommand, PutObjectCommand, type PutObjectCommandInput, S3Client } from "@aws-sdk/client-s3";
+import { report } from "./report.ts";
+
+const [endpoint, prefix, file, agent] = process.argv.slice(2) as [string, string, string, string];
+
+const client = new S3Client({
+  endpoint,
+  region: "us-east-1",
+  forcePathStyle: true,
+  maxAttempts: 1,
+  ...(agent === "proxied" ? { requestHandler: { httpsAgent: new Agent({ proxyEnv: process.env }) } } : {}),
+});
+
+const content = readFileSync(file);
+
+async function put(
+  name: string,
+  Body: NonNullable<PutObjectCommandInput["Body"]>,
+  ContentLength: number,
+): Promise<void> {
+  const Key = `${prefix}/${name}`;
+  await client.send(new PutObjectCommand({ Bucket: "bucket", Key, Body, ContentLength }));
+  const { Body: stored, $metadata } = await client.send(new GetObjectCommand({ Bucket: "bucket", Key }));
+  const bytes: Uint8Array = await stored!.transformToByteArray();
+  report(name, $metadata.httpStatusCode, bytes);
+}
+
+try {
+  await put("buffer", content, content.length);
+  await put("stream", createReadStream(file), content.length);
+  // Above 2 MiB the client asks before it sends.
+  await put("large", Buffer.concat([content, content, content]), 3 * content.length);
+} catch (error) {
+  const { name, $metadata } = error as { name: string; $metadata?: { httpStatusCode?: number } };
+  process.stdout.write(`refused ${$metadata?.httpStatusCode} ${name}\n`);
+}

@@ -1,0 +1,34 @@
+/** Whatever way a call takes through the proxy, both sides see what they would have seen without it. */
+import { describe, expect, test } from "vitest";
+import { cellsOf, EARLY_CLOSES } from "./cells.ts";
+import { differences, observe } from "./matrix.ts";
+import { DIRECT, PATHS } from "./paths.ts";
+
+describe("a direct call shows what its cell says:", () => {
+  test.each(DIRECT)("$name", async (path) => {
+    for (const group of EARLY_CLOSES) {
+      const cells = cellsOf(group);
+      const observations = await observe(path, group);
+      for (const [at, { client, origin, after }] of observations.entries()) {
+        const { request, size, keepAlive } = cells[at]!;
+        const whole = group === "none" && request !== "none" ? size : 0;
+        expect(origin.end).toBe(group === "client in request" ? "broken" : "whole");
+        if (group === "none") expect(origin.body).toBe(`${whole} bytes as sent`);
+        if (client === "left") expect(group).toMatch(/^client/);
+        else expect([client.own, client.end]).toEqual([true, group === "none" ? "whole" : "broken"]);
+        if (keepAlive === "kept") expect(after).toMatchObject({ status: "200", own: true, end: "whole" });
+      }
+    }
+  });
+});
+
+describe.each(PATHS)("$name:", (path) => {
+  test.each(EARLY_CLOSES)("early close: %s", async (group) => {
+    expect(await differences(path, group)).toEqual([]);
+  });
+});
+
+test("the matrix has thousands of cells", () => {
+  const cells = EARLY_CLOSES.flatMap(cellsOf).length;
+  expect(cells * PATHS.length).toBeGreaterThan(4000);
+});
