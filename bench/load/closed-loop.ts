@@ -13,7 +13,7 @@ export interface LoadReport {
 }
 
 /** A run in which no answer arrives for so long fails instead of hanging. */
-const silenceMaxMs = 20_000;
+export const silenceMaxMs = 20_000;
 
 /** One run of `total` requests. */
 export class ClosedLoop {

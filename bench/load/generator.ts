@@ -4,7 +4,7 @@
  * of `load.ts` and speaks over IPC.
  */
 
-import { ClosedLoop, type LoadReport } from "./closed-loop.ts";
+import { ClosedLoop, type LoadReport, silenceMaxMs } from "./closed-loop.ts";
 import type { AskRun, HandshakeRun, HoldRun, LoadAnswer, LoadCommand, LoadRun } from "./exchange.ts";
 import { Http1Connection } from "./http1-connection.ts";
 import { Http2Connection } from "./http2-connection.ts";
@@ -100,8 +100,11 @@ async function exchangeOne(
     () => resolve(),
     (why) => reject(new Error(why)),
   );
+  const silence = setTimeout(() => {
+    reject(new Error(`no answer for ${silenceMaxMs / 1000} s on a new connection`));
+  }, silenceMaxMs);
   connection.send();
-  await promise;
+  await promise.finally(() => clearTimeout(silence));
   take(connection);
 }
 

@@ -28,6 +28,9 @@ const initialWindowBytes = 65_535;
 /** Given back to the sender when so much has been taken. */
 const windowRefillBytes = 2 ** 28;
 
+/** The first SETTINGS come at once (RFC 9113 section 3.4); a run in which they do not fails instead of hanging. */
+const settingsMaxMs = 20_000;
+
 interface OpenStream {
   readonly sentMs: number;
   headed: boolean;
@@ -89,7 +92,8 @@ export class Http2Connection {
     ]);
     const widen = windowUpdate(0, windowBytesMax - initialWindowBytes);
     connection.#socket.write(Buffer.concat([clientPreface, settings, widen]));
-    await connection.#settled.promise;
+    const silence = setTimeout(() => connection.#failed("the far end sent no SETTINGS"), settingsMaxMs);
+    await connection.#settled.promise.finally(() => clearTimeout(silence));
     return connection;
   }
 

@@ -34,6 +34,9 @@ export interface Receiver {
   readonly lost: (why: string) => void;
 }
 
+/** A connection that takes longer to open is not opened: a subject that says nothing must end the run, not hang it. */
+const openMaxMs = 20_000;
+
 /** A reply to CONNECT that is longer than this is no reply. */
 const replyBytesMax = 4096;
 
@@ -46,7 +49,10 @@ const clientAddress = "127.0.0.2";
 /** One context for each root: to parse it anew for each handshake would be measured as the subject's time. */
 const contexts = new Map<string, SecureContext>();
 
-/** Opens a connection; rejects with an Error that says what failed. Its bytes go to `receiver` from then on. */
+/**
+ * Opens a connection; rejects with an Error that says what failed, after `openMaxMs` at the latest. Its bytes go to `receiver`
+ * from then on.
+ */
 export async function open(route: Route, receiver: Receiver): Promise<Socket> {
   if (route.tunnelTo === undefined && !route.tls) return openPlain(route.port, receiver);
   const socket = connectTcp({
@@ -55,14 +61,23 @@ export async function open(route: Route, receiver: Receiver): Promise<Socket> {
     localAddress: clientAddress,
     noDelay: true,
   });
+  let tunnelled = false;
+  let silence: NodeJS.Timeout | undefined;
   const failed = new Promise<never>((_, reject) => {
     socket.on("error", (error) => reject(new Error(`connection failed: ${error.message}`)));
     socket.on("close", () => reject(new Error("the connection was closed while it was opened")));
+    silence = setTimeout(() => {
+      const what = tunnelled ? "TLS in a tunnel" : "a connection";
+      reject(new Error(`${what} did not open within ${openMaxMs / 1000} s`));
+      socket.destroy();
+    }, openMaxMs);
   });
   failed.catch(() => undefined);
   await Promise.race([new Promise((resolve) => socket.once("connect", resolve)), failed]);
   if (route.tunnelTo !== undefined) await Promise.race([askForTunnel(socket, route.tunnelTo), failed]);
+  tunnelled = true;
   const secured = route.tls ? await Promise.race([secure(socket, route.tls), failed]) : socket;
+  clearTimeout(silence);
   // It was paused behind the reply to CONNECT.
   secured.on("data", receiver.bytes).resume();
   return reportLoss(secured, receiver);

@@ -149,7 +149,7 @@ interface ServerKeys {
 function makeServerKeys(): ServerKeys {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const bytes = new TextEncoder().encode(String(privateKey.export({ type: "pkcs8", format: "pem" })));
-  return { publicKey, privatePem: Buffer.from(bytes.buffer) };
+  return { publicKey, privatePem: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) };
 }
 
 /** Certificates keep whole seconds; what is remembered has to be what they say. */

@@ -93,9 +93,12 @@ function readTrust(directory: string, env: Environment) {
   return { sources: { systemRoots: systemRoots(), userExtra, userBundles }, problems };
 }
 
+/** The first of the system's files that can be read; Node's own roots on a system that has none, as small images do not. */
 function systemRoots(): string {
-  const path = SYSTEM_ROOTS.find((candidate) => existsSync(candidate));
-  if (path !== undefined) return readBounded(path);
+  for (const path of SYSTEM_ROOTS) {
+    const read = existsSync(path) ? readText(path) : null;
+    if (read !== null && "text" in read) return read.text;
+  }
   return process.getBuiltinModule("node:tls").rootCertificates.join("\n");
 }
 
@@ -104,9 +107,13 @@ function readUserFile(path: string, directory: string): { text: string } | { pro
   // Set by an earlier life, whose authority is gone: taken over, it would stay in the files for ever.
   if (path.startsWith(`${directory}/`))
     return { problem: "is a file of Outrider's own, from an earlier start; name the original there" };
+  return readText(path);
+}
+
+function readText(path: string): { text: string } | { problem: string } {
   try {
     const text = readBounded(path);
-    if (Buffer.byteLength(text, "latin1") > CA_FILE_BYTES_MAX)
+    if (text.length > CA_FILE_BYTES_MAX)
       return { problem: "is larger than 4 MiB and is left out; name a file of certificates" };
     return { text };
   } catch (error) {
@@ -116,7 +123,7 @@ function readUserFile(path: string, directory: string): { text: string } | { pro
   }
 }
 
-/** At most one byte more than allowed, so that a device ends too. Bytes above ASCII occur in comments only. */
+/** At most one byte more than allowed, so that a device ends too. A character a byte: others than ASCII occur in comments only. */
 function readBounded(path: string): string {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {

@@ -67,6 +67,10 @@ export class Http2Exchange implements BodySink {
 
   /** Takes the request whose header list is `raw`, or answers why not. */
   begin(raw: readonly string[], role: ListenerRole): void {
+    this.#guarded(() => this.#begin(raw, role));
+  }
+
+  #begin(raw: readonly string[], role: ListenerRole): void {
     const { limits } = this.#context;
     this.#headOnly = raw[raw.indexOf(":method") + 1] === "HEAD";
     const head = readHttp2Head(raw, this.#stream.endAfterHeaders, role, limits);
@@ -80,7 +84,7 @@ export class Http2Exchange implements BodySink {
     if (overloaded) return this.#fail(request, new EgressError("OVERLOADED", "limits.total_buffer"));
     this.#send(request).then(
       (response) => this.#answer(request, response),
-      (error) => this.#fail(request, asEgressError(error)),
+      (error) => this.#guarded(() => this.#fail(request, asEgressError(error))),
     );
   }
 
@@ -125,7 +129,7 @@ export class Http2Exchange implements BodySink {
         awaitsContinue: expectContinue,
         spoilt: (error) => this.#spoilt(error),
       });
-    } else this.#stream.resume();
+    } else this.#drop();
     return new EgressRequest({
       id: nextCallId(),
       destination: role.kind === "local" ? role.destination : "",
@@ -155,7 +159,7 @@ export class Http2Exchange implements BodySink {
   #interim(status: number, fields: FieldLines): void {
     if (this.#request === null || this.#stream.headersSent || this.#stream.closed) return;
     if (status === 100 && this.#incoming !== null) this.#incoming.awaitsContinue = false;
-    this.#stream.additionalHeaders(headerObjectOf([":status", String(status)], fields));
+    this.#guarded(() => this.#stream.additionalHeaders(headerObjectOf([":status", String(status)], fields)));
   }
 
   #answer(request: EgressRequest, response: EgressResponse): void {
@@ -164,10 +168,14 @@ export class Http2Exchange implements BodySink {
       response.body.cancel(new EgressError("CLIENT_GONE", "reset before the response"));
       return;
     }
+    this.#guarded(() => this.#respond(request, response));
+  }
+
+  /** A defect of ours in one exchange ends that exchange, not the connection and not the process. */
+  #guarded(step: () => void): void {
     try {
-      this.#respond(request, response);
+      step();
     } catch (error) {
-      // A defect of ours in one exchange ends that exchange, not the connection.
       this.#break(asEgressError(error));
     }
   }
@@ -187,7 +195,9 @@ export class Http2Exchange implements BodySink {
     }
     if (body.whole === null) {
       // Whether trailers come is known behind the last byte.
-      this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(headerObjectOf([], this.#trailers)));
+      this.#stream.on("wantTrailers", () =>
+        this.#guarded(() => this.#stream.sendTrailers(headerObjectOf([], this.#trailers))),
+      );
       this.#stream.respond(list, CONTENT_AND_TRAILERS);
       return body.pipe(this);
     }
@@ -224,17 +234,26 @@ export class Http2Exchange implements BodySink {
   #refuse(error: EgressError, callId: string): void {
     if (this.#stream.destroyed || this.#stream.closed) return;
     this.#answered = true;
-    this.#stream.resume();
+    this.#drop();
     if (isGrpc(this.#requestFields)) return this.#respondWhole(grpcRefusal(error, callId), "");
     const content = refusalContent(error, callId);
     this.#respondWhole(refusalList(error, content), this.#headOnly ? "" : content);
+  }
+
+  /**
+   * What still comes of the request is not wanted. A stream that ended with its head is not touched: Node destroys one that has been
+   * read before its last write is done, and makes an error for that (7 % of the CPU of a call).
+   */
+  #drop(): void {
+    if (!this.#stream.endAfterHeaders) this.#stream.resume();
   }
 
   /** All of the answer has left: what still comes of the request is not wanted (RFC 9113 §8.1). */
   #finished(): void {
     if (!this.#answered) return;
     this.#settle(null);
-    if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    const { endAfterHeaders, readableEnded } = this.#stream;
+    if (!endAfterHeaders && !readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   /** The request's body is no valid one, or has stopped. */

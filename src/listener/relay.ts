@@ -62,10 +62,9 @@ export class RelayConnection implements ServedConnection {
     this.#splice?.sweep(nowMs, this.#context.limits.tunnelIdleMs);
   }
 
-  /** Bytes came; they are only lent. Returns false to stop reading for now. */
+  /** Bytes came before the upstream was there; they are only lent. */
   #receive(bytes: Buffer): boolean {
     const kept = Buffer.from(bytes);
-    if (this.#splice !== null) return this.#socket.push(kept);
     this.#early.push(kept);
     this.#earlyBytes += kept.length;
     if (this.#earlyBytes >= this.#context.limits.exchangeBufferBytes) this.#socket.pause();
@@ -93,6 +92,7 @@ export class RelayConnection implements ServedConnection {
     const early = this.#earlyBytes === 0 ? null : Buffer.concat(this.#early);
     this.#early = [];
     this.#earlyBytes = 0;
+    this.#socket.removeAllListeners("data");
     this.#splice = joinTunnel(this.#socket, "", tunnel, early, this.#onDone);
   }
 

@@ -5,6 +5,7 @@
 import type { Duplex } from "node:stream";
 import { EgressError } from "../errors.ts";
 import { Patience } from "../patience.ts";
+import { flow } from "./flow.ts";
 import { reset } from "./reset.ts";
 
 /** How a tunnel ended. */
@@ -33,16 +34,12 @@ export interface Splice {
 
 /** See the file's header. */
 export function splice(application: Duplex, upstream: Duplex, { up, down, done }: SpliceOptions): Splice {
-  let bytesUp = up;
-  let bytesDown = down;
   let error: EgressError | null = null;
   let open = 2;
-  application.on("data", (chunk: Buffer) => void (bytesUp += chunk.length));
-  upstream.on("data", (chunk: Buffer) => void (bytesDown += chunk.length));
   const closed = (other: Duplex) => (): void => {
     // A stream that closes without having ended took its peer's bytes with it.
     if (!other.destroyed && (error !== null || !other.writableEnded)) reset(other);
-    if (--open === 0) done({ bytesUp, bytesDown, error });
+    if (--open === 0) done({ bytesUp: up + upward.bytes, bytesDown: down + downward.bytes, error });
   };
   const watch = (stream: Duplex, code: "CLIENT_GONE" | "UPSTREAM_ABORTED", whenClosed: () => void): void => {
     stream.on("error", (reason) => void (error ??= new EgressError(code, reason.message, reason)));
@@ -52,8 +49,8 @@ export function splice(application: Duplex, upstream: Duplex, { up, down, done }
   };
   watch(application, "CLIENT_GONE", closed(upstream));
   watch(upstream, "UPSTREAM_ABORTED", closed(application));
-  application.pipe(upstream);
-  upstream.pipe(application);
+  const upward = flow(application, upstream);
+  const downward = flow(upstream, application);
   const patience = new Patience();
   return {
     get bufferedBytes() {
@@ -62,7 +59,7 @@ export function splice(application: Duplex, upstream: Duplex, { up, down, done }
     sweep: (nowMs, idleMs) => {
       const limitMs = idleMs === 0 ? Number.POSITIVE_INFINITY : idleMs;
       // What was read counts as passed; a side that does not take it holds the reading back, so that nothing moves for long.
-      if (!patience.exhausted("bytes", bytesUp + bytesDown, nowMs, limitMs)) return;
+      if (!patience.exhausted("bytes", upward.bytes + downward.bytes, nowMs, limitMs)) return;
       error ??= new EgressError("TUNNEL_IDLE", `no byte for ${limitMs} ms`);
       reset(application);
       reset(upstream);

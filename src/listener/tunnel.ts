@@ -1,6 +1,7 @@
 /** From an exchange to a tunnel: the last head that is written, then two byte streams that nobody parses. */
 import type { Duplex } from "node:stream";
 import type { Tunnel } from "../exchange.ts";
+import { adoptConnected } from "./adopt.ts";
 import { type Splice, type SpliceResult, splice } from "./splice.ts";
 
 /**
@@ -18,11 +19,17 @@ export function joinTunnel(
   done: (result: SpliceResult) => void,
 ): Splice {
   if (told !== "") application.write(told, "latin1");
-  if (tunnel.head.length > 0) application.write(tunnel.head);
-  if (early !== null) tunnel.socket.write(early);
-  return splice(application, tunnel.socket, {
+  const ahead = tunnel.head.length > 0 ? [tunnel.head] : [];
+  // The socket of an upgrade has been read as HTTP, and others still listen to it.
+  const upstream =
+    tunnel.protocol === ""
+      ? adoptConnected(tunnel.socket, application.writableHighWaterMark, ahead)
+      : tunnel.socket;
+  for (const bytes of ahead) application.write(bytes);
+  if (early !== null) upstream.write(early);
+  return splice(application, upstream, {
     up: early === null ? 0 : early.length,
-    down: tunnel.head.length,
+    down: ahead.reduce((sum, bytes) => sum + bytes.length, 0),
     done,
   });
 }

@@ -18,6 +18,8 @@ export interface Connections {
   readonly open: number;
   /** Those that carry no call. */
   readonly idle: number;
+  /** Bytes that wait here for the upstream or, where the connection cannot be held back at once, for the application. */
+  readonly bufferedBytes: number;
   /** Called every second or so while there are any: ends what has been silent for too long. */
   sweep(nowMs: number): void;
   /** The sandbox slept for so long that what was idle in it may be dead. */

@@ -35,6 +35,12 @@ export class Http1Connections implements Connections {
     return this.#pool.size;
   }
 
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const { socket } of this.#wires) bytes += socket.writableLength;
+    return bytes;
+  }
+
   sweep(nowMs: number): void {
     for (const wire of this.#wires) wire.sweep(nowMs);
   }

@@ -20,6 +20,23 @@ const HTTP1_ONLY_MAX = 1000;
 const NEGOTIATED = ["h2", "http/1.1"];
 const HTTP2_ONLY = ["h2"];
 
+/** A call and where it goes. */
+interface Call {
+  /** Calls with the same share connections. */
+  readonly key: string;
+  readonly spoken: Exclude<Spoken, "http1">;
+  readonly reach: Reach;
+  readonly request: EgressRequest;
+  readonly facts: AttemptFacts;
+}
+
+/** A call that has been sent. Not a promise of the answer: between being found and being used a session would lose its room to others. */
+interface Begun {
+  /** `null` for HTTP/1.1. */
+  readonly from: Http2Session | null;
+  readonly answer: Promise<EgressResponse>;
+}
+
 /** See the file's header. */
 export class Http2Connections implements Connections {
   readonly #parts: ConnectionParts;
@@ -43,6 +60,12 @@ export class Http2Connections implements Connections {
 
   get idle(): number {
     return this.#idle().length;
+  }
+
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const session of this.#sessions) bytes += session.bufferedBytes();
+    return bytes;
   }
 
   sweep(nowMs: number): void {
@@ -73,110 +96,91 @@ export class Http2Connections implements Connections {
     request: EgressRequest,
     facts: AttemptFacts,
   ): Promise<EgressResponse> {
-    const key = `${poolKey(reach, request)} ${spoken}`;
-    if (this.#http1Only.has(key)) return this.#http1.send(reach, request, facts);
-    const found = await this.#session(key, 0, spoken, reach, request, facts);
-    if (!(found instanceof Http2Session)) return this.#sendHttp1(found.socket, reach, request, facts);
-    try {
-      return await found.send(request, facts, reach.policy.idleTimeoutMs);
-    } catch (error) {
-      return this.#sendAgain(error as EgressError, found, key, spoken, reach, request, facts);
-    }
+    const call = { key: `${poolKey(reach, request)} ${spoken}`, spoken, reach, request, facts };
+    if (this.#http1Only.has(call.key)) return this.#http1.send(reach, request, facts);
+    const { from, answer } = await this.#begin(call, 0);
+    if (from === null) return answer;
+    return answer.catch((error: EgressError) => this.#sendAgain(call, from, error));
   }
 
-  async #sendAgain(
-    error: EgressError,
-    from: Http2Session,
-    key: string,
-    spoken: Exclude<Spoken, "http1">,
-    reach: Reach,
-    request: EgressRequest,
-    facts: AttemptFacts,
-  ): Promise<EgressResponse> {
+  /** Sends once more what `from` lost, if that can do no harm; else throws `error`. */
+  async #sendAgain(call: Call, from: Http2Session, error: EgressError): Promise<EgressResponse> {
+    const { spoken, reach, request, facts } = call;
     const whole = request.body.whole !== null;
-    if (error.code === "VERSION_REFUSED" && spoken === "negotiated" && whole) {
-      // RFC 9113 §7, HTTP_1_1_REQUIRED: TLS agreed to HTTP/2, the application behind it does not.
-      this.#rememberHttp1(key);
-      return this.#sendHttp1(null, reach, request, facts);
-    }
+    const unwanted = error.code === "VERSION_REFUSED" && spoken === "negotiated" && whole;
     const refused = error.code === "STREAM_REFUSED" && whole;
     const died =
       error.code === "UPSTREAM_RESET" && error.reached !== "final" && facts.reused && isRepeatable(request);
-    if ((!refused && !died) || this.#destroyed) throw error;
+    if ((!unwanted && !refused && !died) || this.#destroyed) throw error;
     facts.replayed = true;
     facts.error = null;
-    const found = await this.#session(key, from.number, spoken, reach, request, facts);
-    if (!(found instanceof Http2Session)) return this.#sendHttp1(found.socket, reach, request, facts);
-    return found.send(request, facts, reach.policy.idleTimeoutMs);
-  }
-
-  #sendHttp1(
-    socket: Socket | null,
-    reach: Reach,
-    request: EgressRequest,
-    facts: AttemptFacts,
-  ): Promise<EgressResponse> {
-    return socket === null
-      ? this.#http1.send(reach, request, facts)
-      : this.#http1.sendOver(socket, reach, request, facts);
+    if (unwanted) {
+      // RFC 9113 §7, HTTP_1_1_REQUIRED: TLS agreed to HTTP/2, what is behind it does not.
+      this.#rememberHttp1(call.key);
+      return this.#http1.send(reach, request, facts);
+    }
+    const { answer } = await this.#begin(call, from.number);
+    return answer;
   }
 
   /**
-   * A session with room that was dialled after the one with the ordinal `after`; one is dialled where there is none. Otherwise the
-   * server speaks HTTP/1.1 only, over `socket` when this call may have it.
+   * Sends on a session with room that was dialled after the one with the ordinal `after`; one is dialled where there is none. A server
+   * that turns out to speak HTTP/1.1 only gets that, over the connection that asked when this call may have it.
    */
-  async #session(
-    key: string,
-    after: number,
-    spoken: Exclude<Spoken, "http1">,
-    reach: Reach,
-    request: EgressRequest,
-    facts: AttemptFacts,
-  ): Promise<Http2Session | { readonly socket: Socket | null }> {
+  async #begin(call: Call, after: number): Promise<Begun> {
+    const { key, reach, request, facts } = call;
     for (let waited = false; ; waited = true) {
-      const session = this.#byKey.get(key)?.find(({ number, hasRoom }) => number > after && hasRoom);
-      if (session !== undefined) {
+      const from = this.#byKey.get(key)?.find(({ number, hasRoom }) => number > after && hasRoom);
+      if (from !== undefined) {
         facts.reused ||= !waited;
-        return session;
+        return { from, answer: from.send(request, facts, reach.policy.idleTimeoutMs) };
       }
-      let dial = this.#dials.get(key);
-      if (dial === undefined) {
-        dial = new SharedDial();
-        this.#dials.set(key, dial);
-        void this.#dial(dial, key, spoken, reach, request);
+      if (request.cancelled.value !== undefined) {
+        facts.error = request.cancelled.value;
+        throw facts.error;
       }
-      const socket = await dial.join(request, facts);
-      if (socket !== null || this.#http1Only.has(key)) return { socket };
+      const socket = await this.#dialFor(call).join(request, facts);
+      if (socket !== null) {
+        return { from: null, answer: this.#http1.sendOver(socket, reach, request, facts) };
+      }
+      if (this.#http1Only.has(key)) return { from: null, answer: this.#http1.send(reach, request, facts) };
     }
   }
 
-  async #dial(
-    dial: SharedDial,
-    key: string,
-    spoken: Exclude<Spoken, "http1">,
-    reach: Reach,
-    request: EgressRequest,
-  ): Promise<void> {
-    try {
-      const target = dialTarget(reach, request, spoken === "http2" ? HTTP2_ONLY : NEGOTIATED);
-      const socket = await this.#parts.dialler.dial(target, dial, dial.facts);
-      this.#dials.delete(key);
-      const agreed = target.tls === null || (socket as TLSSocket).alpnProtocol === "h2";
-      if (agreed) {
-        this.#keep(key, socket);
-        dial.connected(null);
-      } else if (spoken === "negotiated") {
-        this.#rememberHttp1(key);
-        if (!dial.connected(socket)) socket.destroy();
-      } else {
-        socket.destroy();
-        dial.facts.error = new EgressError("VERSION_REFUSED", "the server's TLS did not agree to h2");
-        dial.failed(dial.facts.error);
-      }
-    } catch (error) {
-      this.#dials.delete(key);
+  /** The dial under way to where `call` goes, or a new one. */
+  #dialFor(call: Call): SharedDial {
+    const running = this.#dials.get(call.key);
+    if (running !== undefined) return running;
+    const dial = new SharedDial();
+    this.#dials.set(call.key, dial);
+    void this.#dial(dial, call).catch((error) => {
+      this.#forgetDial(call.key, dial);
       dial.failed(error);
+    });
+    // Given up by all that waited: whoever comes next needs another.
+    dial.cancelled.on(() => this.#forgetDial(call.key, dial));
+    return dial;
+  }
+
+  async #dial(dial: SharedDial, { key, spoken, reach, request }: Call): Promise<void> {
+    const target = dialTarget(reach, request, spoken === "http2" ? HTTP2_ONLY : NEGOTIATED);
+    const socket = await this.#parts.dialler.dial(target, dial, dial.facts);
+    this.#forgetDial(key, dial);
+    if (target.tls === null || (socket as TLSSocket).alpnProtocol === "h2") {
+      this.#keep(key, socket);
+      dial.connected(null);
+    } else if (spoken === "negotiated") {
+      this.#rememberHttp1(key);
+      if (!dial.connected(socket)) socket.destroy();
+    } else {
+      socket.destroy();
+      dial.facts.error = new EgressError("VERSION_REFUSED", "the server's TLS did not agree to h2");
+      throw dial.facts.error;
     }
+  }
+
+  #forgetDial(key: string, dial: SharedDial): void {
+    if (this.#dials.get(key) === dial) this.#dials.delete(key);
   }
 
   #keep(key: string, socket: Socket): void {

@@ -22,6 +22,15 @@ export interface StreamOwner {
   failureOf(stream: ClientHttp2Stream, error: Error | null): EgressError;
 }
 
+/** What an exchange is given besides its stream and its call. */
+export interface ExchangeParts {
+  readonly limits: ListLimits;
+  /** Silence that ends it; 0: no bound. */
+  readonly idleTimeoutMs: number;
+  readonly clock: Clock;
+  readonly owner: StreamOwner;
+}
+
 /** Interim responses before the final one. Overflow: the response is invalid. */
 const INTERIM_MAX = 16;
 
@@ -31,12 +40,8 @@ const { NGHTTP2_CANCEL, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_FLAG_END_STREAM } = cons
 export class Http2Exchange implements BodySource, BodySink {
   readonly #stream: ClientHttp2Stream;
   readonly #flight: InFlight;
-  readonly #limits: ListLimits;
-  readonly #clock: Clock;
-  readonly #owner: StreamOwner;
+  readonly #parts: ExchangeParts;
   readonly #patience = new Patience();
-  /** Silence that ends the exchange; 0: no bound. */
-  readonly #idleTimeoutMs: number;
   #over = false;
   /** The peer has ended its side as it should. */
   #ended = false;
@@ -49,20 +54,10 @@ export class Http2Exchange implements BodySource, BodySink {
   #requestTrailers: FieldLines = "";
   #trailers: FieldLines = "";
 
-  constructor(
-    stream: ClientHttp2Stream,
-    flight: InFlight,
-    limits: ListLimits,
-    idleTimeoutMs: number,
-    clock: Clock,
-    owner: StreamOwner,
-  ) {
+  constructor(stream: ClientHttp2Stream, flight: InFlight, parts: ExchangeParts) {
     this.#stream = stream;
     this.#flight = flight;
-    this.#limits = limits;
-    this.#idleTimeoutMs = idleTimeoutMs;
-    this.#clock = clock;
-    this.#owner = owner;
+    this.#parts = parts;
     watchForEnd(stream, () => (this.#ended = true));
     stream.on("error", (error) => (this.#error = error));
     stream.on("close", this.#onClose);
@@ -72,20 +67,37 @@ export class Http2Exchange implements BodySource, BodySink {
     stream.on("end", this.#guarded(this.#onEnd));
     stream.on("drain", () => this.#flight.request.body.resume());
     stream.on("wantTrailers", this.#sendTrailers);
-    flight.request.cancelled.on(this.#fail);
-    this.#sendBody();
+  }
+
+  /** Sends the body. It may be over when this returns. */
+  start(): void {
+    const { body, cancelled } = this.#flight.request;
+    cancelled.on(this.#fail);
+    if (body.whole === null) {
+      body.pipe(this);
+      return;
+    }
+    body.passedBytes = body.whole.length;
+    if (body.whole !== "") this.#stream.end(body.whole, "latin1");
+  }
+
+  /** Bytes that wait for the application, or for the peer. */
+  bufferedBytes(): number {
+    return this.#stream.readableLength + this.#stream.bufferSize;
   }
 
   /** Called every second or so: ends it when the upstream has not moved for too long. */
   sweep(nowMs: number): void {
-    const limitMs = this.#idleTimeoutMs === 0 ? Number.POSITIVE_INFINITY : this.#idleTimeoutMs;
+    const { idleTimeoutMs } = this.#parts;
+    const limitMs = idleTimeoutMs === 0 ? Number.POSITIVE_INFINITY : idleTimeoutMs;
     const stream = this.#stream;
     const owes = !this.#heldBack && this.#flight.owesAnswer(stream.writableNeedDrain);
     const taken = this.#flight.request.body.passedBytes - stream.writableLength;
     const progress = this.#receivedBytes + taken + this.#flight.interims;
-    if (this.#patience.exhausted(owes ? "upstream" : "nothing", progress, nowMs, limitMs) && owes) {
-      this.#fail(new EgressError("UPSTREAM_TIMEOUT", `silent for ${limitMs} ms`));
-    }
+    if (!this.#patience.exhausted(owes ? "upstream" : "nothing", progress, nowMs, limitMs) || !owes) return;
+    // The answer is complete and the rest of the request is not taken.
+    if (this.#over) this.#stream.close(NGHTTP2_CANCEL);
+    else this.#fail(new EgressError("UPSTREAM_TIMEOUT", `silent for ${limitMs} ms`));
   }
 
   // The source of the response's body.
@@ -120,25 +132,14 @@ export class Http2Exchange implements BodySource, BodySink {
     this.#fail(error);
   }
 
-  #sendBody(): void {
-    const { body } = this.#flight.request;
-    if (this.#over) return;
-    if (body.whole === null) {
-      body.pipe(this);
-      return;
-    }
-    body.passedBytes = body.whole.length;
-    if (body.whole !== "") this.#stream.end(body.whole, "latin1");
-  }
-
+  /** Also when the answer is complete: without them the stream would stay open. */
   #sendTrailers = (): void => {
-    if (this.#over || this.#stream.closed) return;
-    this.#stream.sendTrailers(trailersOf(this.#requestTrailers));
+    if (!this.#stream.closed) this.#stream.sendTrailers(trailersOf(this.#requestTrailers));
   };
 
   #onInterim(_headers: unknown, _flags: number, raw: string[]): void {
     const { facts, request } = this.#flight;
-    if (facts.firstByteMs === 0) facts.firstByteMs = this.#clock.now();
+    if (facts.firstByteMs === 0) facts.firstByteMs = this.#parts.clock.now();
     const { status, list } = this.#read(raw);
     // RFC 9113 §8.6: there is no 101 here, because there is nothing to switch to.
     if (list.problem !== "" || status >= 200 || status === 101) {
@@ -149,7 +150,7 @@ export class Http2Exchange implements BodySource, BodySink {
 
   #onResponse(_headers: unknown, flags: number, raw: string[]): void {
     const { facts, request } = this.#flight;
-    if (facts.firstByteMs === 0) facts.firstByteMs = this.#clock.now();
+    if (facts.firstByteMs === 0) facts.firstByteMs = this.#parts.clock.now();
     const { status, list } = this.#read(raw);
     if (list.problem !== "") return this.#refuse(list.problem);
     if (status < 200) return this.#refuse(`final response ${status}`);
@@ -187,7 +188,7 @@ export class Http2Exchange implements BodySource, BodySink {
   }
 
   #onTrailers(_headers: unknown, _flags: number, raw: string[]): void {
-    const { fields, problem } = trailerLinesOf(raw, this.#limits);
+    const { fields, problem } = trailerLinesOf(raw, this.#parts.limits);
     if (problem !== "") return this.#refuse(problem);
     this.#trailers = fields;
     this.#noteGrpcStatus(fields);
@@ -207,17 +208,18 @@ export class Http2Exchange implements BodySource, BodySink {
       this.#stream.close(NGHTTP2_CANCEL);
     }
     body?.end(this.#trailers);
-    this.#owner.done(this);
+    // What has been given to the stream and is not written yet still goes out.
+    if (this.#stream.writableFinished || this.#stream.closed) this.#parts.owner.done(this);
   }
 
   #onClose = (): void => {
-    if (this.#over) return;
-    this.#fail(this.#owner.failureOf(this.#stream, this.#error));
+    if (this.#over) this.#parts.owner.done(this);
+    else this.#fail(this.#parts.owner.failureOf(this.#stream, this.#error));
   };
 
   /** The status and the fields of a response's head; status 0 with a problem. */
   #read(raw: string[]) {
-    const list = fieldLinesOf(raw, this.#limits);
+    const list = fieldLinesOf(raw, this.#parts.limits);
     const text = list.pseudo.get(":status") ?? "";
     const status = list.pseudo.size === 1 && /^[1-9][0-9]{2}$/.test(text) ? Number(text) : 0;
     if (list.problem === "" && status === 0)
@@ -243,7 +245,7 @@ export class Http2Exchange implements BodySource, BodySink {
     this.#stream.close(code);
     // What has arrived is thrown away, or the stream would wait for somebody to read it.
     this.#stream.resume();
-    this.#owner.done(this);
+    this.#parts.owner.done(this);
   };
 
   #release(): void {

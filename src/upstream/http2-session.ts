@@ -108,6 +108,13 @@ export class Http2Session {
     return Math.max(this.#clock.now() - this.#idleNowMs, this.#clock.wall() - this.#idleWallMs);
   }
 
+  /** Bytes that wait in its streams for the application (within their windows), or for the peer. */
+  bufferedBytes(): number {
+    let bytes = 0;
+    for (const exchange of this.#exchanges) bytes += exchange.bufferedBytes();
+    return bytes;
+  }
+
   /** Sends `request` and resolves with the head of its response. Only while it has room. */
   send(request: EgressRequest, facts: AttemptFacts, idleTimeoutMs: number): Promise<EgressResponse> {
     return new Promise((resolve, reject) => {
@@ -119,15 +126,14 @@ export class Http2Session {
           endStream: request.body.whole === "",
           waitForTrailers: streamed,
         });
-        const exchange: Http2Exchange = new Http2Exchange(
-          stream,
-          flight,
-          this.#limits,
+        const exchange = new Http2Exchange(stream, flight, {
+          limits: this.#limits,
           idleTimeoutMs,
-          this.#clock,
-          this.#streamOwner,
-        );
+          clock: this.#clock,
+          owner: this.#streamOwner,
+        });
         this.#exchanges.add(exchange);
+        exchange.start();
       } catch (error) {
         flight.fail(asEgressError(error));
       }

@@ -56,6 +56,11 @@ export class Upstream {
     return { open, idle, dialled: this.#dialler.dialled };
   }
 
+  /** Bytes that wait in all connections. */
+  bufferedBytes(): number {
+    return this.#all().reduce((bytes, connections) => bytes + connections.bufferedBytes, 0);
+  }
+
   /**
    * The sandbox wakes after `idleMs`. Connections that slept through a pause in which the other side may have closed them are
    * closed unused; after a shorter one the free replay is enough.

@@ -48,7 +48,10 @@ describe.concurrent("gRPC", () => {
           traceparent: expect.stringMatching(/^00-/),
         })),
       );
-      const logged = (await scene.log()).filter((call) => call.host === host && call.method === "POST");
+      const logged = await scene.logged(
+        METHODS.length,
+        (call) => call.host === host && call.method === "POST",
+      );
       expect(logged).toMatchObject(METHODS.map((name) => ({ path: methodPath(name), destination, scheme })));
     },
   );

@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../../src/clock.ts";
 import { prepareInterception, SANDBOX_VALIDITY_MS } from "../../src/identity/interception.ts";
 import { certificateFile } from "../kit/certificates.ts";
+import { eventually } from "../kit/eventually.ts";
 import { startProxy, type TestProxy } from "../kit/proxy.ts";
 import { BODY, startUpstream, UPSTREAM_ADDRESS, type Upstream } from "./upstream.ts";
 
@@ -26,11 +27,20 @@ export const PLAIN_HOST = "plain.test";
 /** A program that takes longer hangs. A guard, never a measurement. */
 const PROGRAM_MS_MAX = 50_000;
 
+/** Lines that have not come by then never will. A guard, never a measurement. */
+const LINES_MS_MAX = 10_000;
+
 const WRAPPER = fileURLToPath(new URL("../../layers/opt/outrider-wrapper", import.meta.url));
 
 /** Path of a file of `programs/`. */
 export const program = (name: string): string =>
   fileURLToPath(new URL(`./programs/${name}`, import.meta.url));
+
+/** Whether a call's path begins with `/client/`. */
+export const isOf =
+  (client: string) =>
+  ({ path }: { readonly path: string }): boolean =>
+    path.startsWith(`/${client}/`);
 
 /** How a program ended. */
 export interface Ended {
@@ -91,19 +101,25 @@ export class Scene {
     );
   }
 
-  /** The access log's lines about calls of `client`, by its path. */
-  async logged(client: string): Promise<readonly LoggedCall[]> {
-    const lines = await this.log();
-    return lines.filter(({ path }) => path.startsWith(`/${client}/`));
+  /**
+   * The access log's lines about calls that `which` takes, in the order in which calls ended, as soon as there are `count` of them: a
+   * client may be gone before its last call has ended here.
+   */
+  async logged(count: number, which: (call: LoggedCall) => boolean): Promise<readonly LoggedCall[]> {
+    const giveUpMs = performance.now() + LINES_MS_MAX;
+    for (;;) {
+      await this.proxy.proxy.telemetry.flush(1000);
+      const lines = readFileSync(join(this.folder, "access.log"), "utf8").split("\n").slice(0, -1);
+      const calls = lines.map((line) => JSON.parse(line) as LoggedCall & { event: string });
+      const found = calls.filter((call) => call.event === "call" && which(call));
+      if (found.length >= count || performance.now() > giveUpMs) return found;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
-  /** All lines of the access log, in the order in which calls ended. */
-  async log(): Promise<readonly LoggedCall[]> {
-    await this.proxy.proxy.telemetry.flush(1000);
-    const lines = readFileSync(join(this.folder, "access.log"), "utf8").split("\n");
-    return lines
-      .filter((line) => line.includes('"event":"call"'))
-      .map((line) => JSON.parse(line) as LoggedCall);
+  /** Resolves when no call is open. */
+  settled(): Promise<void> {
+    return eventually("every call to end", () => this.proxy.proxy.telemetry.metrics().openCalls === 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

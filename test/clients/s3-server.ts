@@ -35,7 +35,8 @@ const BODY_BYTES_MAX = 64 << 20;
 /** A request and what came of it. */
 export interface S3Call {
   readonly method: string;
-  readonly key: string;
+  /** `/bucket/…` */
+  readonly path: string;
   readonly status: number;
   /** Code and reason of a refusal, or "". */
   readonly refused: string;
@@ -86,56 +87,48 @@ export class S3Server {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Calls whose key begins with `client/`. */
-  callsOf(client: string): readonly S3Call[] {
-    return this.calls.filter(({ key }) => key.startsWith(`/bucket/${client}/`));
-  }
-
-  /** Serves one request. */
+  /** Serves one request. `expected`: the client waits for a word before it sends the body. */
   async serve(request: IncomingMessage, response: ServerResponse, expected: boolean): Promise<void> {
-    const noted = {
-      bodyBytes: 0,
-      chunks: 0,
-      checksums: [] as string[],
-      signedHeaders: [] as readonly string[],
-    };
-    let [status, refused, answer]: [number, string, Buffer] = [200, "", Buffer.alloc(0)];
+    const call = noteOf(request, expected);
+    this.calls.push(call);
+    let answer: Buffer;
     try {
-      const head = verifiedHead(request);
-      noted.signedHeaders = head.authorization.signedHeaders;
-      if (expected) response.writeContinue();
-      const body = await readBody(request);
-      noted.bodyBytes = body.length;
-      const decoded = verifiedBody(head, body);
-      noted.chunks = decoded.chunks;
-      noted.checksums = verifiedChecksums(request, decoded);
-      answer = this.#act(request, decoded.content);
+      answer = await this.#judge(request, call, () => expected && response.writeContinue());
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      status = error.status;
-      refused = `${error.code}: ${error.message}`;
+      const { status, code, message } = error;
+      call.status = status;
+      call.refused = `${code}: ${message}`;
+      // What a client sends all the same shows.
+      request.on("data", (piece: Buffer) => (call.bodyBytes += piece.length));
       answer = Buffer.from(
-        `<?xml version="1.0"?><Error><Code>${error.code}</Code><Message>${error.message}</Message></Error>`,
+        `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`,
       );
     }
-    const payload = header(request, "x-amz-content-sha256").replace(/^[0-9a-f]{64}$/, "SHA-256");
-    const { method, url, headers } = request;
-    const traceparent = headers.traceparent as string | undefined;
-    const key = url!.split("?")[0]!;
-    this.calls.push({ method: method!, key, status, refused, payload, expected, traceparent, ...noted });
-    const type = refused === "" ? "application/octet-stream" : "application/xml";
-    const etag = `"${createHash("md5").update(answer).digest("hex")}"`;
-    response.writeHead(status, { "content-type": type, "content-length": answer.length, etag });
+    response.writeHead(call.status, {
+      "content-type": call.refused === "" ? "application/octet-stream" : "application/xml",
+      "content-length": answer.length,
+      etag: `"${createHash("md5").update(answer).digest("hex")}"`,
+    });
     response.end(answer);
   }
 
-  #act({ method, url }: IncomingMessage, content: Buffer): Buffer {
-    const key = url!.split("?")[0]!;
+  async #judge(request: IncomingMessage, call: Writable<S3Call>, invite: () => void): Promise<Buffer> {
+    const head = verifiedHead(request);
+    call.signedHeaders = head.authorization.signedHeaders;
+    invite();
+    const decoded = verifiedBody(head, await readBody(request, call));
+    call.chunks = decoded.chunks;
+    call.checksums = verifiedChecksums(request, decoded);
+    return this.#act(call, decoded.content);
+  }
+
+  #act({ method, path }: S3Call, content: Buffer): Buffer {
     if (method === "PUT") {
-      this.#objects.set(key, content);
+      this.#objects.set(path, content);
       return Buffer.alloc(0);
     }
-    const found = method === "GET" ? this.#objects.get(key) : undefined;
+    const found = method === "GET" ? this.#objects.get(path) : undefined;
     if (found === undefined) throw new Refusal(404, "NoSuchKey", "there is no such object");
     return found;
   }
@@ -146,6 +139,25 @@ export class S3Server {
     server.closeAllConnections();
     await closed;
   }
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** What is known of a call before it has been judged. */
+function noteOf(request: IncomingMessage, expected: boolean): Writable<S3Call> {
+  return {
+    method: request.method!,
+    path: request.url!.split("?")[0]!,
+    status: 200,
+    refused: "",
+    payload: header(request, "x-amz-content-sha256").replace(/^[0-9a-f]{64}$/, "SHA-256"),
+    expected,
+    bodyBytes: 0,
+    chunks: 0,
+    checksums: [],
+    signedHeaders: [],
+    traceparent: request.headers.traceparent as string | undefined,
+  };
 }
 
 const header = (request: IncomingMessage, name: string): string => String(request.headers[name] ?? "");
@@ -174,12 +186,12 @@ function verifiedHead(request: IncomingMessage): VerifiedHead {
   };
 }
 
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: IncomingMessage, call: Writable<S3Call>): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  let bytes = 0;
   for await (const piece of request as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > BODY_BYTES_MAX) throw new Refusal(400, "EntityTooLarge", `above ${BODY_BYTES_MAX} bytes`);
+    call.bodyBytes += piece.length;
+    if (call.bodyBytes > BODY_BYTES_MAX)
+      throw new Refusal(400, "EntityTooLarge", `above ${BODY_BYTES_MAX} bytes`);
     pieces.push(piece);
   }
   return Buffer.concat(pieces);

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GOVERNED_HOST, program, type Scene, startScene } from "./kit.ts";
+import { GOVERNED_HOST, isOf, program, type Scene, startScene } from "./kit.ts";
 import { missingModule, PYTHON, skipWithout } from "./needs.ts";
 import { CREDENTIALS, type S3Server, startS3Server } from "./s3-server.ts";
 import { BODY, UPSTREAM_ADDRESS } from "./upstream.ts";
@@ -30,19 +30,24 @@ const HASH = hash(BODY);
 
 const endpoint = (): string => `https://${GOVERNED_HOST}:${s3.port}`;
 
-/** Uploads as the server saw them. */
+/** Calls as the server saw them. */
+const callsOf = (server: S3Server, client: string) => server.calls.filter(isOf(`bucket/${client}`));
+
+/** And its uploads. */
 const puts = (server: S3Server, client: string) =>
-  server.callsOf(client).filter(({ method }) => method === "PUT");
+  callsOf(server, client).filter(({ method }) => method === "PUT");
 
 const GOVERNED = { status: 200, refused: "", traceparent: expect.stringMatching(/^00-/) };
 const UNSIGNED_CHUNKS = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+const OBJECTS = ["buffer", "stream", "large"];
 
 /** What the AWS SDK for JavaScript prints when all three objects came back as they were sent. */
 const SDK_PRINTED = `buffer 200 ${HASH}\nstream 200 ${HASH}\nlarge 200 ${hash(Buffer.concat([BODY, BODY, BODY]))}\n`;
 
 describe.concurrent("the AWS SDK for JavaScript", () => {
-  const sdk = (url: string, prefix: string, agent: "proxied" | "bare", env = ENV) =>
-    scene.run([process.execPath, program("s3.ts"), url, prefix, scene.bodyFile, agent], env);
+  const sdk = (url: string, prefix: string, agent: "proxied" | "bare", objects = OBJECTS, env = ENV) =>
+    scene.run([process.execPath, program("s3.ts"), url, prefix, scene.bodyFile, agent, ...objects], env);
 
   test("with an agent that reads the environment is governed: hashes, aws-chunked with a trailer, 100-continue", async () => {
     const { code, stdout, stderr } = await sdk(endpoint(), "sdk", "proxied");
@@ -52,44 +57,46 @@ describe.concurrent("the AWS SDK for JavaScript", () => {
       { ...GOVERNED, payload: UNSIGNED_CHUNKS, chunks: 16, checksums: ["x-amz-checksum-crc32"] },
       { ...GOVERNED, payload: "SHA-256", expected: true, bodyBytes: 3 * BODY.length },
     ]);
-    expect(s3.callsOf("sdk")).toHaveLength(6);
-    expect(s3.callsOf("sdk").filter(({ traceparent }) => traceparent === undefined)).toEqual([]);
+    expect(callsOf(s3, "sdk")).toHaveLength(6);
+    expect(callsOf(s3, "sdk").filter(({ traceparent }) => traceparent === undefined)).toEqual([]);
   });
 
-  test("learns of a refusal before it has sent the body", async () => {
-    const { stdout } = await sdk(endpoint(), "forged", "proxied", { ...ENV, AWS_SECRET_ACCESS_KEY: "wrong" });
+  // With an agent that is not its own it does not wait for the word that it asks for.
+  test("hears of a refusal in the middle of its upload", async () => {
+    const forged = { ...ENV, AWS_SECRET_ACCESS_KEY: "wrong" };
+    const { stdout } = await sdk(endpoint(), "forged", "proxied", ["large"], forged);
     expect(stdout).toBe("refused 403 SignatureDoesNotMatch\n");
-    expect(puts(s3, "forged")).toMatchObject([{ status: 403, bodyBytes: 0 }]);
+    expect(puts(s3, "forged")).toMatchObject([{ status: 403, expected: true }]);
   });
 
   test("with the agent that it makes itself goes around the proxy", async () => {
     const { code, stdout } = await sdk(`http://${UPSTREAM_ADDRESS}:${plainS3.port}`, "bare", "bare");
     expect([code, stdout]).toEqual([0, SDK_PRINTED]);
-    expect(plainS3.callsOf("bare").map(({ status, traceparent }) => [status, traceparent])).toEqual(
+    expect(callsOf(plainS3, "bare").map(({ status, traceparent }) => [status, traceparent])).toEqual(
       Array.from({ length: 6 }, () => [200, undefined]),
     );
   });
 });
 
-test("an upload in signed chunks with a signed trailer arrives as it was signed, after a 100 of the server's own", async () => {
-  const command = [
-    process.execPath,
-    program("s3-signed-chunks.ts"),
-    endpoint(),
-    "signed/object",
-    scene.bodyFile,
-  ];
-  const { code, stdout, stderr } = await scene.run(command, ENV);
-  expect([code, stdout, stderr]).toEqual([0, `continue 100 \nsigned 200 ${hash(Buffer.alloc(0))}\n`, ""]);
-  expect(s3.callsOf("signed")).toMatchObject([
-    {
-      ...GOVERNED,
-      payload: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-      expected: true,
-      chunks: 16,
-      checksums: ["x-amz-checksum-crc32"],
-    },
-  ]);
+describe.concurrent("an upload in signed chunks with a signed trailer", () => {
+  const upload = (key: string, env: Readonly<Record<string, string>>) =>
+    scene.run([process.execPath, program("s3-signed-chunks.ts"), endpoint(), key, scene.bodyFile], env);
+  const PAYLOAD = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
+
+  test("arrives as it was signed, after a word of the server's own", async () => {
+    const { code, stdout, stderr } = await upload("signed/object", ENV);
+    expect([code, stdout, stderr]).toEqual([0, `continue\nsigned 200 ${hash(Buffer.alloc(0))}\n`, ""]);
+    expect(callsOf(s3, "signed")).toMatchObject([
+      { ...GOVERNED, payload: PAYLOAD, expected: true, chunks: 16, checksums: ["x-amz-checksum-crc32"] },
+    ]);
+  });
+
+  test("is refused before it has begun", async () => {
+    const { code, stdout } = await upload("forged-chunks/object", { ...ENV, AWS_SECRET_ACCESS_KEY: "wrong" });
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^signed 403 .+\n$/)]);
+    await scene.settled();
+    expect(callsOf(s3, "forged-chunks")).toMatchObject([{ status: 403, expected: true, bodyBytes: 0 }]);
+  });
 });
 
 test("boto3 is governed: 100-continue, and aws-chunked with a trailer", async (context) => {
@@ -110,5 +117,5 @@ test("boto3 is governed: 100-continue, and aws-chunked with a trailer", async (c
       signedHeaders: expect.arrayContaining(["transfer-encoding"]),
     },
   ]);
-  expect(s3.callsOf("boto3")).toHaveLength(4);
+  expect(callsOf(s3, "boto3")).toHaveLength(4);
 });

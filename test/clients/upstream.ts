@@ -53,11 +53,6 @@ export class Upstream {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Requests whose path begins with `/client/`. */
-  requestsOf(client: string): readonly SeenRequest[] {
-    return this.requests.filter(({ path }) => path.startsWith(`/${client}/`));
-  }
-
   /** Serves one request: `…/bytes` is answered with `BODY`, anything else with what was sent. */
   serve(request: IncomingMessage, response: ServerResponse): void {
     const received: Buffer[] = [];

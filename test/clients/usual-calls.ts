@@ -3,11 +3,14 @@
  * host that is not intercepted. What they come to is told from three sides: by the program, by the upstreams, by the access log.
  */
 import { createHash } from "node:crypto";
-import { BLIND_HOST, GOVERNED_HOST, PLAIN_HOST, type Scene } from "./kit.ts";
+import { BLIND_HOST, GOVERNED_HOST, isOf, PLAIN_HOST, type Scene } from "./kit.ts";
 import { BODY, type SeenRequest, type Upstream } from "./upstream.ts";
 
 /** What a program prints of a call that brought `BODY` back. */
 const RIGHT = `200 ${createHash("sha256").update(BODY).digest("hex")}`;
+
+/** Calls with a path of their own; what passes through the tunnel has none. */
+const LOGGED_CALLS = 4;
 
 /** A request as an upstream saw it: whether it was governed shows in the field that the policy adds. */
 type Seen = Omit<SeenRequest, "path" | "traceparent"> & { readonly governed: boolean };
@@ -26,9 +29,9 @@ export interface Account {
 /** Runs the usual calls of `client`, a name that no other program of the scene has. */
 export async function usualCalls(scene: Scene, client: string, command: readonly string[]): Promise<Account> {
   const printed = await scene.calls(client, command);
-  const logged = await scene.logged(client);
+  const logged = await scene.logged(LOGGED_CALLS, isOf(client));
   const seenBy = (upstream: Upstream): readonly Seen[] =>
-    upstream.requestsOf(client).map(({ path: _, traceparent, ...seen }) => ({
+    upstream.requests.filter(isOf(client)).map(({ path: _, traceparent, ...seen }) => ({
       ...seen,
       governed: /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-9a-f]$/.test(traceparent ?? ""),
     }));
@@ -67,26 +70,39 @@ export function rightCalls(version: "1.1" | "2.0"): Account {
   };
 }
 
-/** Calls that the proxy counted for `destination`, by class of their status, and what the upstreams and the log have to say of them. */
-export async function countedCalls(scene: Scene): Promise<{
+/** What was counted of a scene's usual calls, from three sides. */
+export interface Counted {
   /** Successful calls of the intercepted destination in the metrics. */
   readonly counted: number;
   /** The same calls as the upstream saw them. */
   readonly seen: number;
+  /** Errors of that destination in the metrics. */
+  readonly errors: readonly string[];
   /** Tunnels to the host that is not intercepted, in the access log. */
   readonly tunnels: number;
-  /** Failed calls of any destination in the metrics. */
-  readonly failed: number;
-}> {
+}
+
+/** See `Counted`. */
+export async function countedCalls(scene: Scene): Promise<Counted> {
+  await scene.settled();
   const { destinations } = scene.proxy.proxy.telemetry.metrics();
-  const lines = await scene.log();
+  const tunnels = await scene.logged(
+    0,
+    ({ method, host, status }) => method === "CONNECT" && host === BLIND_HOST && status === 200,
+  );
+  const api = destinations.find(({ destination }) => destination === "api");
   return {
-    counted: destinations.find(({ destination }) => destination === "api")?.calls["2xx"] ?? 0,
+    counted: api?.calls["2xx"] ?? 0,
     seen: scene.governed.requests.length,
-    tunnels: lines.filter(({ method, host }) => method === "CONNECT" && host === BLIND_HOST).length,
-    failed: destinations.reduce(
-      (sum, { errors }) => sum + errors.reduce((all, { count }) => all + count, 0),
-      0,
-    ),
+    errors: api?.errors.map(({ code }) => code) ?? [],
+    tunnels: tunnels.length,
   };
 }
+
+/** What `countedCalls` comes to when `clients` have made the usual calls and everything was right. */
+export const rightCount = (clients: number): Counted => ({
+  counted: clients * 3,
+  seen: clients * 3,
+  errors: [],
+  tunnels: clients,
+});

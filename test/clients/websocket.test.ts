@@ -1,7 +1,7 @@
 /** WebSocket clients, as real programs behind the wrapper. */
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GOVERNED_HOST, program, type Scene, startScene } from "./kit.ts";
+import { GOVERNED_HOST, isOf, program, type Scene, startScene } from "./kit.ts";
 import { BODY, UPSTREAM_ADDRESS } from "./upstream.ts";
 import { type EchoServer, startWebSocketServer } from "./websocket-server.ts";
 
@@ -29,7 +29,9 @@ describe.concurrent("a WebSocket", () => {
     expect(echo.upgrades.filter(({ path }) => path === `/${how}/`)).toEqual([
       { path: `/${how}/`, traceparent: expect.stringMatching(/^00-/) },
     ]);
-    expect(await scene.logged(how)).toMatchObject([{ destination: "api", scheme: "https", status: 101 }]);
+    expect(await scene.logged(1, isOf(how))).toMatchObject([
+      { destination: "api", scheme: "https", status: 101 },
+    ]);
   });
 
   test("of ws without an agent goes around the proxy", async () => {

@@ -5,7 +5,7 @@ import { VirtualClock } from "../../src/clock.ts";
 import type { DestinationFile, PolicyFile } from "../../src/config/schema.ts";
 import { certificate, certificateFile } from "../kit/certificates.ts";
 import { eventually, passUntil, signal } from "../kit/eventually.ts";
-import { type Origin, type Step, scriptedOrigin, silence, step } from "../kit/origin.ts";
+import { apart, type Origin, type Step, scriptedOrigin, silence, step } from "../kit/origin.ts";
 import { type ProxyOptions, startProxy, type TestProxy } from "../kit/proxy.ts";
 import { type Client, rawClient } from "../kit/raw-client.ts";
 
@@ -104,6 +104,47 @@ describe("a port with protocol: tcp", () => {
     await using proxy = await startProxy(to(origin));
     using client = await application(proxy);
     expect(await client.until("\r\n")).toBe("5.7.0 ready\r\n");
+  });
+
+  test.each([10, 100_000, 3_000_000])(
+    "hears %i bytes of an upstream that ends behind them",
+    async (count) => {
+      const bytes = randomBytes(count);
+      await using origin = await scriptedOrigin([
+        step(async ({ peer }) => {
+          await peer.write(bytes);
+          peer.halfClose();
+          return false;
+        }, "connect"),
+      ]);
+      await using proxy = await startProxy(to(origin));
+      using client = await application(proxy);
+      expect((await client.rest()).equals(bytes)).toBe(true);
+      expect(client.parting).toBe("end");
+    },
+  );
+
+  test("keeps apart what many connections carry at once, to slow readers and to fast ones", async () => {
+    await using origin = await scriptedOrigin([echo()]);
+    await using proxy = await startProxy(to(origin));
+    const all = Array.from({ length: 12 }, () => randomBytes(2_000_000));
+    await Promise.all(
+      all.map(async (bytes, i) => {
+        using client = await application(proxy);
+        const written = client.write(bytes);
+        if (i % 3 === 0) {
+          client.pause();
+          await eventually("others to be under way", () => proxy.proxy.listener.open().tunnels > 4);
+          await apart();
+          client.resume();
+        }
+        expect((await client.take(bytes.length)).equals(bytes)).toBe(true);
+        await written;
+        // Small pieces behind large ones: their reads are into another buffer.
+        await client.write("small");
+        expect((await client.take(5)).toString()).toBe("small");
+      }),
+    );
   });
 
   test("passes what would be a request elsewhere as it is", async () => {
@@ -280,7 +321,6 @@ test("a look-up that fails is tried again where the policy says so", async () =>
     on: ["connect_failure" as const],
     backoff: { base: "1ms", max: "1ms" },
     budget: { floor: 1 },
-    methods: ["CONNECT"],
   };
   await using proxy = await startProxy({
     ...to(origin, { upstream: { host: "db.test", port: origin.port }, retry }),
@@ -350,6 +390,22 @@ describe("time:", () => {
       for (let second = 0; second < 50; second++) await clock.advance(1000);
       expect(client.parting).toBe(null);
     }
+    await passUntil(clock, client.gone());
+    expect(client.parting).toBe("reset");
+    expect(await origin.connections[0]!.gone()).toBe("reset");
+    await failed(proxy, "TUNNEL_IDLE");
+  });
+
+  test("so is a tunnel that was asked for with CONNECT", async () => {
+    const clock = new VirtualClock();
+    await using origin = await scriptedOrigin([echo()]);
+    const { port } = origin;
+    await using proxy = await startProxy({
+      ...to(origin, { protocol: "http", upstream: { host: "127.0.0.1", port } }, { tunnel_idle: "60s" }),
+      clock,
+    });
+    using client = await proxy.client();
+    await client.ask("CONNECT db.test:443 HTTP/1.1\r\nHost: db.test:443\r\n\r\n");
     await passUntil(clock, client.gone());
     expect(client.parting).toBe("reset");
     expect(await origin.connections[0]!.gone()).toBe("reset");

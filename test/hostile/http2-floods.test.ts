@@ -9,18 +9,18 @@ import {
   callHttp2,
   END_HEADERS,
   END_STREAM,
-  FRAME,
   type FrameClient,
-  frame,
   frameClient,
   getList,
   headerBlock,
   http2Session,
   NEWEST_ENTRY,
+  NOTHING,
   postList,
   settings,
   uint32,
 } from "../kit/http2-client.ts";
+import { FRAME, frame } from "../kit/http2-origin.ts";
 import { type Origin, ok, scriptedOrigin, step } from "../kit/origin.ts";
 import { startProxy, type TestProxy } from "../kit/proxy.ts";
 
@@ -37,7 +37,7 @@ let port: number;
 let largePort: number;
 beforeAll(async () => {
   origin = await scriptedOrigin([ok("fine")]);
-  const piece = "x".repeat(64 * 1024);
+  const piece = Buffer.alloc(64 * 1024, "x");
   large = await scriptedOrigin([
     step(async ({ peer }) => {
       await peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${512 * piece.length}\r\n\r\n`);
@@ -110,8 +110,8 @@ describe("fault 28: floods of HTTP/2", () => {
         many((index) => {
           const stream = 2 * (batch * BATCH + index) + 1;
           return Buffer.concat([
-            frame(FRAME.HEADERS, END_HEADERS | END_STREAM, stream, block),
-            frame(FRAME.RST_STREAM, 0, stream, uint32(8)),
+            frame(FRAME.headers, END_HEADERS | END_STREAM, stream, block),
+            frame(FRAME.rst, 0, stream, uint32(8)),
           ]);
         }),
       );
@@ -125,7 +125,7 @@ describe("fault 28: floods of HTTP/2", () => {
     const block = headerBlock(postList(HOST, "/open"));
     const client = await survives(async (flooding) => {
       await repeat(flooding, 10, (batch) =>
-        many((index) => frame(FRAME.HEADERS, END_HEADERS, 2 * (batch * BATCH + index) + 1, block)),
+        many((index) => frame(FRAME.headers, END_HEADERS, 2 * (batch * BATCH + index) + 1, block)),
       );
       await flooding.until("the end of the connection", () => flooding.closed);
     });
@@ -134,9 +134,9 @@ describe("fault 28: floods of HTTP/2", () => {
 
   test("fault 28: endless CONTINUATION closes the connection", async () => {
     const client = await survives(async (flooding) => {
-      await flooding.write(frame(FRAME.HEADERS, END_STREAM, 1, headerBlock(getList(HOST, "/more"))));
+      await flooding.write(frame(FRAME.headers, END_STREAM, 1, headerBlock(getList(HOST, "/more"))));
       await repeat(flooding, 1000, () =>
-        many(() => frame(FRAME.CONTINUATION, 0, 1, headerBlock([["x-a", "1"]]))),
+        many(() => frame(FRAME.continuation, 0, 1, headerBlock([["x-a", "1"]]))),
       );
       await flooding.until("the end of the connection", () => flooding.closed);
     });
@@ -146,8 +146,8 @@ describe("fault 28: floods of HTTP/2", () => {
 
   test("fault 28: CONTINUATION without content closes the connection", async () => {
     const client = await survives(async (flooding) => {
-      await flooding.write(frame(FRAME.HEADERS, END_STREAM, 1, headerBlock(getList(HOST, "/more"))));
-      await repeat(flooding, 1000, () => many(() => frame(FRAME.CONTINUATION, 0, 1)));
+      await flooding.write(frame(FRAME.headers, END_STREAM, 1, headerBlock(getList(HOST, "/more"))));
+      await repeat(flooding, 1000, () => many(() => frame(FRAME.continuation, 0, 1, NOTHING)));
       await flooding.until("the end of the connection", () => flooding.closed);
     });
     expect(client.closed).toBe(true);
@@ -170,7 +170,7 @@ describe("fault 28: floods of HTTP/2", () => {
       flooding.socket.pause();
       await flood(
         flooding,
-        many(() => frame(FRAME.PING, 0, 0, Buffer.alloc(8))),
+        many(() => frame(FRAME.ping, 0, 0, Buffer.alloc(8))),
       );
       flooding.socket.resume();
       await flooding.until("the end of the connection", () => flooding.closed);
@@ -178,7 +178,7 @@ describe("fault 28: floods of HTTP/2", () => {
   });
 
   test("fault 28: PING and SETTINGS that are read cost no memory", async () => {
-    const both = many(() => Buffer.concat([settings(), frame(FRAME.PING, 0, 0, Buffer.alloc(8))]));
+    const both = many(() => Buffer.concat([settings(), frame(FRAME.ping, 0, 0, Buffer.alloc(8))]));
     await survives((flooding) => repeat(flooding, 300, () => both));
   });
 
@@ -195,7 +195,7 @@ describe("fault 28: floods of HTTP/2", () => {
   test("fault 28: empty DATA without end closes the connection", async () => {
     const client = await survives(async (flooding) => {
       await flooding.headers(1, postList(HOST, "/empty"), false);
-      await repeat(flooding, 1000, () => many(() => frame(FRAME.DATA, 0, 1)));
+      await repeat(flooding, 1000, () => many(() => frame(FRAME.data, 0, 1, NOTHING)));
       await flooding.until("the end of the connection", () => flooding.closed);
     });
     expect(client.closed).toBe(true);
@@ -209,14 +209,14 @@ describe("fault 28: floods of HTTP/2", () => {
     ]);
     const client = await survives(async (flooding) => {
       for (let stream = 1; stream < 400 && !flooding.closed; stream += 2) {
-        await flooding.write(frame(FRAME.HEADERS, END_HEADERS | END_STREAM, stream, bomb));
+        await flooding.write(frame(FRAME.headers, END_HEADERS | END_STREAM, stream, bomb));
       }
       await flooding.until(
         "an end of the first",
-        () => flooding.closed || flooding.of(FRAME.RST_STREAM, 1).length > 0,
+        () => flooding.closed || flooding.of(FRAME.rst, 1).length > 0,
       );
     });
-    expect(client.frames.some(({ type }) => type === FRAME.HEADERS)).toBe(false);
+    expect(client.frames.some(({ type }) => type === FRAME.headers)).toBe(false);
     expect(origin.received).not.toContain("/bomb");
   });
 
@@ -225,7 +225,7 @@ describe("fault 28: floods of HTTP/2", () => {
     ["over what a window can be", uint32(0x7fffffff)],
   ])("fault 28: WINDOW_UPDATE %s closes the connection", async (_what, increment) => {
     const client = await survives(async (flooding) => {
-      await flooding.write(frame(FRAME.WINDOW_UPDATE, 0, 0, increment));
+      await flooding.write(frame(FRAME.window, 0, 0, increment));
       await flooding.until("the end of the connection", () => flooding.closed);
     });
     expect(client.goaway).not.toBeNull();
@@ -235,7 +235,7 @@ describe("fault 28: floods of HTTP/2", () => {
     await survives(
       async (flooding) => {
         await flooding.headers(1, getList("large.test", "/"));
-        await repeat(flooding, 50, () => many(() => frame(FRAME.WINDOW_UPDATE, 0, 1, uint32(1))));
+        await repeat(flooding, 50, () => many(() => frame(FRAME.window, 0, 1, uint32(1))));
       },
       { port: largePort, window: 0 },
     );
@@ -261,7 +261,7 @@ describe("fault 28: floods of HTTP/2", () => {
           await flooding.headers(stream, getList("large.test", "/"));
         await flooding.until(
           "all heads",
-          () => flooding.frames.filter(({ type }) => type === FRAME.HEADERS).length === 100,
+          () => flooding.frames.filter(({ type }) => type === FRAME.headers).length === 100,
         );
       },
       { port: largePort, window: 0 },
@@ -279,7 +279,7 @@ describe("fault 28: floods of HTTP/2", () => {
 
   test("fault 28: acknowledgements of SETTINGS that nobody sent", async () => {
     const client = await survives((flooding) =>
-      repeat(flooding, 20, () => many(() => frame(FRAME.SETTINGS, ACK, 0))),
+      repeat(flooding, 20, () => many(() => frame(FRAME.settings, ACK, 0, NOTHING))),
     );
     expect([null, 1, ENHANCE_YOUR_CALM]).toContain(client.goaway);
   });

@@ -3,7 +3,8 @@
  * as exact frames to a local port in front of an origin that speaks HTTP/1.1, and what the origin did not receive is asserted.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { FRAME, frame, frameClient, getList, type Pair, postList } from "../kit/http2-client.ts";
+import { frameClient, getList, type Pair, postList } from "../kit/http2-client.ts";
+import { FRAME, frame } from "../kit/http2-origin.ts";
 import { type Origin, ok, scriptedOrigin } from "../kit/origin.ts";
 import { startProxy, type TestProxy } from "../kit/proxy.ts";
 
@@ -184,7 +185,7 @@ describe("S6: a request of HTTP/2 never reaches HTTP/1.1 as another", () => {
     const cut = (): string =>
       origin.connections.map((peer) => peer.received).find((text) => text.includes("/cut")) ?? "";
     await client.until("the first half at the origin", () => cut().includes("half of it"));
-    await client.write(frame(FRAME.RST_STREAM, 0, 1, Buffer.alloc(4)));
+    await client.write(frame(FRAME.rst, 0, 1, Buffer.alloc(4)));
     await serves();
     expect(cut()).not.toContain("0\r\n\r\n");
     expect(origin.requests.slice(before).map(({ startLine }) => startLine)).toEqual(["GET /other HTTP/1.1"]);

@@ -1,7 +1,10 @@
 /** The sandbox's authority: what its certificates say, how strictly they are taken, and that its keys stay where they are. */
+import { execFileSync, spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import { connect, type PeerCertificate, TLSSocket } from "node:tls";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
@@ -124,6 +127,18 @@ describe("S10 the authority's certificate", () => {
   });
 });
 
+const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
+
+/** Makes an authority that has served, and writes the heap to the file that it is given. */
+const SNAPSHOT = `
+  import { writeHeapSnapshot } from "node:v8";
+  import { systemClock } from ${source("clock.ts")};
+  import { createAuthority } from ${source("identity/authority.ts")};
+  globalThis.authority = createAuthority(systemClock);
+  for (let n = 0; n < 10; n++) authority.contextFor("n" + n + ".example");
+  writeHeapSnapshot(process.argv[1]);
+`;
+
 describe("S10 keys", () => {
   test("are in nothing that can be printed, listed or serialised", () => {
     const authority = createAuthority(systemClock);
@@ -133,6 +148,15 @@ describe("S10 keys", () => {
     expect(shown).not.toMatch(/PRIVATE|KeyObject/);
     expect(JSON.stringify(authority)).not.toContain("PRIVATE");
     expect(Reflect.ownKeys(authority).sort()).toEqual(["certificatePem", "notAfterMs"]);
+  });
+
+  test("are in no heap snapshot, as a crash may leave one", () => {
+    using at = folder();
+    const file = join(at.path, "all.heapsnapshot");
+    execFileSync(process.execPath, ["--input-type=module", "-e", SNAPSHOT, file]);
+    const snapshot = readFileSync(file, "latin1");
+    expect(snapshot).toContain("BEGIN CERTIFICATE");
+    expect(snapshot).not.toContain("PRIVATE KEY");
   });
 });
 
@@ -202,7 +226,6 @@ describe("a server's certificate", () => {
     const authority = createAuthority(systemClock);
     const ca = at.file("ca.pem", authority.certificatePem);
     await using server = await serve(authority, "api.example");
-    const { spawn } = await import("node:child_process");
     const args = [
       "s_client",
       "-connect",

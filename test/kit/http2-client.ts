@@ -10,18 +10,7 @@ import {
 } from "node:http2";
 import { connect as connectSocket, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-
-/** Frame types (RFC 9113 §6). */
-export const FRAME = {
-  DATA: 0,
-  HEADERS: 1,
-  RST_STREAM: 3,
-  SETTINGS: 4,
-  PING: 6,
-  GOAWAY: 7,
-  WINDOW_UPDATE: 8,
-  CONTINUATION: 9,
-} as const;
+import { FRAME, type Frame, frame } from "./http2-origin.ts";
 
 /** Flags (RFC 9113 §6.1, §6.2, §6.5). */
 export const END_STREAM = 0x1;
@@ -32,29 +21,6 @@ export const ACK = 0x1;
 const FRAME_BYTES_MAX = 16_384;
 /** A wait that takes longer than this hangs. A guard, never a measurement. */
 const WAIT_MS_MAX = 20_000;
-
-/** A frame as it came. */
-export interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-}
-
-/** The bytes of one frame. */
-export function frame(
-  type: number,
-  flags: number,
-  stream: number,
-  payload: Uint8Array = Buffer.alloc(0),
-): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
 
 /** A big-endian 32-bit number. */
 export function uint32(value: number): Buffer {
@@ -70,7 +36,7 @@ export function settings(...pairs: readonly (readonly [id: number, value: number
     payload.writeUInt16BE(id, index * 6);
     payload.writeUInt32BE(value, index * 6 + 2);
   });
-  return frame(FRAME.SETTINGS, 0, 0, payload);
+  return frame(FRAME.settings, 0, 0, payload);
 }
 
 /** An integer behind a prefix of `bits` (RFC 7541 §5.1). */
@@ -119,6 +85,9 @@ export const postList = (authority: string, path = "/", ...more: readonly Pair[]
   ...getList(authority, path, ...more).slice(1),
 ];
 
+/** The payload of a frame that has none. */
+export const NOTHING = Buffer.alloc(0);
+
 const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /** SETTINGS_HEADER_TABLE_SIZE. */
 const HEADER_TABLE_SIZE = 1;
@@ -154,7 +123,7 @@ export class FrameClient {
     for (let at = 0; at < block.length; at += FRAME_BYTES_MAX) {
       const isLast = at + FRAME_BYTES_MAX >= block.length;
       const flags = (at === 0 && endStream ? END_STREAM : 0) | (isLast ? END_HEADERS : 0);
-      const type = at === 0 ? FRAME.HEADERS : FRAME.CONTINUATION;
+      const type = at === 0 ? FRAME.headers : FRAME.continuation;
       frames.push(frame(type, flags, stream, block.subarray(at, at + FRAME_BYTES_MAX)));
     }
     return this.write(...frames);
@@ -162,7 +131,7 @@ export class FrameClient {
 
   /** Writes DATA. */
   data(stream: number, text: string, endStream = true): Promise<void> {
-    return this.write(frame(FRAME.DATA, endStream ? END_STREAM : 0, stream, Buffer.from(text, "latin1")));
+    return this.write(frame(FRAME.data, endStream ? END_STREAM : 0, stream, Buffer.from(text, "latin1")));
   }
 
   /** Resolves when `holds` does for what has come. */
@@ -199,16 +168,16 @@ export class FrameClient {
 
   /** Error code of GOAWAY; `null` when none came. */
   get goaway(): number | null {
-    const found = this.frames.find(({ type }) => type === FRAME.GOAWAY);
+    const found = this.frames.find(({ type }) => type === FRAME.goaway);
     return found === undefined ? null : found.payload.readUInt32BE(4);
   }
 
   /** Sends a PING and resolves when it is answered: what was sent before has been looked at. */
   async roundTrip(): Promise<void> {
     const count = (): number =>
-      this.frames.filter(({ type, flags }) => type === FRAME.PING && flags & ACK).length;
+      this.frames.filter(({ type, flags }) => type === FRAME.ping && flags & ACK).length;
     const before = count();
-    await this.write(frame(FRAME.PING, 0, 0, Buffer.alloc(8)));
+    await this.write(frame(FRAME.ping, 0, 0, Buffer.alloc(8)));
     await this.until("the answer to a PING", () => count() > before || this.closed);
   }
 
@@ -217,8 +186,8 @@ export class FrameClient {
   }
 
   #fateOf(stream: number): string | null {
-    const [reset] = this.of(FRAME.RST_STREAM, stream);
-    const [head] = this.of(FRAME.HEADERS, stream);
+    const [reset] = this.of(FRAME.rst, stream);
+    const [head] = this.of(FRAME.headers, stream);
     if (head !== undefined) return String(statusOf(head.payload));
     if (reset !== undefined) return `reset ${reset.payload.readUInt32BE(0)}`;
     return this.closed ? "closed" : null;
@@ -241,8 +210,8 @@ export class FrameClient {
 
   #acknowledge(type: number, flags: number, payload: Buffer): void {
     if (this.silent || flags & ACK) return;
-    if (type === FRAME.SETTINGS) this.socket.write(frame(FRAME.SETTINGS, ACK, 0));
-    if (type === FRAME.PING) this.socket.write(frame(FRAME.PING, ACK, 0, payload));
+    if (type === FRAME.settings) this.socket.write(frame(FRAME.settings, ACK, 0, NOTHING));
+    if (type === FRAME.ping) this.socket.write(frame(FRAME.ping, ACK, 0, payload));
   }
 
   #wake(): void {

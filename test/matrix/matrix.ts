@@ -45,9 +45,23 @@ export async function observe(path: Path, group: EarlyClose): Promise<readonly O
   return normalised(observations, origin.port);
 }
 
+/** What direct calls have shown already: they show the same for every way. */
+const directly = new Map<string, Promise<readonly Observation[]>>();
+
+/** Observes one group over the direct way to an origin with or without TLS, once. */
+export function observeDirect(tls: boolean, group: EarlyClose): Promise<readonly Observation[]> {
+  const key = `${tls} ${group}`;
+  let observed = directly.get(key);
+  if (observed === undefined) {
+    observed = observe(DIRECT.find((path) => path.tls === tls)!, group);
+    directly.set(key, observed);
+  }
+  return observed;
+}
+
 /** A sentence for each cell in which `path` shows something else than a direct call; `direct` is what that showed. */
 export async function differences(path: Path, group: EarlyClose): Promise<readonly string[]> {
-  const expected = await observe(DIRECT.find(({ tls }) => tls === path.tls)!, group);
+  const expected = await observeDirect(path.tls, group);
   const observed = await observe(path, group);
   return cellsOf(group).flatMap((cell, at) => {
     const [want, got] = [JSON.stringify(expected[at]), JSON.stringify(observed[at])];

@@ -5,10 +5,11 @@
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { certificate, certificateFile } from "../kit/certificates.ts";
 import { startProxy, type TestProxy } from "../kit/proxy.ts";
 import { Http1Client, type Http1Way, type MatrixClient } from "./client.ts";
+import { Http2Client } from "./http2-client.ts";
 
 /** Where the origin listens. */
 export interface Place {
@@ -107,8 +108,30 @@ const originated: Path = {
   },
 };
 
+/** A tunnel whose TLS the proxy opens, with `speak` inside. */
+const intercepted = (name: string, speak: (raw: Socket, ca: string) => Promise<MatrixClient>): Path => ({
+  name,
+  tls: true,
+  open: async ({ port }) => {
+    const tls = { intercept: true, originate: false, ca: certificateFile("ca") };
+    const proxy = await startProxy(towards(port, { tls }));
+    const ca = proxy.authority!.certificatePem;
+    return through(proxy, async () => speak(await connectThrough(proxy.port, `${HOST}:443`), ca));
+  },
+});
+
+const interceptedHttp1 = intercepted("intercepted, HTTP/1.1 inside", (raw, ca) => http1OverTls(raw, ca));
+const interceptedHttp2 = intercepted("intercepted, HTTP/2 inside", (raw, ca) => http2OverTls(raw, ca));
+
 /** The ways through the proxy. */
-export const PATHS: readonly Path[] = [plain, governedTunnel, blindTunnel, originated];
+export const PATHS: readonly Path[] = [
+  plain,
+  governedTunnel,
+  blindTunnel,
+  originated,
+  interceptedHttp1,
+  interceptedHttp2,
+];
 
 const through = (proxy: TestProxy, connect: () => Promise<MatrixClient>): OpenPath => ({
   connect,
@@ -117,15 +140,25 @@ const through = (proxy: TestProxy, connect: () => Promise<MatrixClient>): OpenPa
 
 const http1 = (socket: Socket, way: Http1Way): MatrixClient => new Http1Client(socket, socket, way);
 
-/** HTTP/1.1 in TLS over `raw`. */
-function http1OverTls(raw: Socket): Promise<MatrixClient> {
+/** TLS over `raw`, verified against `ca`. */
+function tlsOver(raw: Socket, ca: string, protocol: string): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const socket = connectTls({ socket: raw, servername: HOST, ca: certificate("ca").cert }, () => {
+    const socket = connectTls({ socket: raw, servername: HOST, ca, ALPNProtocols: [protocol] }, () => {
       socket.off("error", reject);
-      resolve(new Http1Client(socket, raw, { prefix: "", host: HOST }));
+      // Errors show in what is read, or in what is not.
+      socket.on("error", () => {});
+      resolve(socket);
     });
     socket.once("error", reject);
   });
+}
+
+async function http1OverTls(raw: Socket, ca = certificate("ca").cert): Promise<MatrixClient> {
+  return new Http1Client(await tlsOver(raw, ca, "http/1.1"), raw, { prefix: "", host: HOST });
+}
+
+async function http2OverTls(raw: Socket, ca: string): Promise<MatrixClient> {
+  return new Http2Client(await tlsOver(raw, ca, "h2"), raw, HOST);
 }
 
 function dial(port: number): Promise<Socket> {

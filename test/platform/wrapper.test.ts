@@ -101,6 +101,20 @@ describe("the wrapper", () => {
     expect(start(env, portFile).env.HTTP_PROXY).toBe(`http://127.0.0.1:${port}`);
   });
 
+  test("touches nobody's trust, and Java not at all, when no TLS is opened", () => {
+    const own = { SSL_CERT_FILE: "/a", NODE_EXTRA_CA_CERTS: "/b", JAVA_TOOL_OPTIONS: "-Dx=y" };
+    const { env } = start(own, "40123\n");
+    expect(env).toMatchObject(own);
+    const trusts = [
+      "REQUESTS_CA_BUNDLE",
+      "CURL_CA_BUNDLE",
+      "AWS_CA_BUNDLE",
+      "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    ];
+    expect(trusts.filter((name) => name in env)).toEqual([]);
+    expect("JAVA_TOOL_OPTIONS" in start({}, "40123\n").env).toBe(false);
+  });
+
   test("hands on the runtime's arguments unchanged", () => {
     const args = ["two words", "it's", 'say "hi"', "$HOME", "*", "", "back\\slash", "line\nfeed"];
     const started = start({}, null, ["--", ...args]);
@@ -120,5 +134,94 @@ describe("the wrapper", () => {
   test("says nothing when the port file cannot be read", () => {
     const tmp = mkdtempSync(join(folder, "broken-"));
     expect(start({ TMPDIR: join(tmp, "missing") }).errors).toBe("");
+  });
+});
+
+/** What a JVM makes of JAVA_TOOL_OPTIONS: it prints the properties that it is asked for. */
+const PROPERTIES = `public class Properties {
+  public static void main(String[] names) {
+    for (String name : names) System.out.println(System.getProperty(name));
+  }
+}`;
+
+const hasJava = spawnSync("java", ["--version"]).status === 0;
+
+describe("the wrapper, when TLS is opened", () => {
+  const TRUST = "40123\n/tmp/outrider ca\n";
+  const DIRECTORY = "/tmp/outrider ca";
+
+  test("points every client at the files, in place of what the function had", () => {
+    const { env } = start({ SSL_CERT_FILE: "/own.pem", NODE_EXTRA_CA_CERTS: "/own.pem" }, TRUST);
+    expect(env.HTTP_PROXY).toBe("http://127.0.0.1:40123");
+    expect(env.NODE_EXTRA_CA_CERTS).toBe(`${DIRECTORY}/extra-ca.pem`);
+    for (const name of [
+      "SSL_CERT_FILE",
+      "REQUESTS_CA_BUNDLE",
+      "CURL_CA_BUNDLE",
+      "AWS_CA_BUNDLE",
+      "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    ]) {
+      expect([name, env[name]]).toEqual([name, `${DIRECTORY}/bundle.pem`]);
+    }
+  });
+
+  test("takes a directory without a line feed behind it", () => {
+    expect(start({}, "40123\n/tmp/x").env.SSL_CERT_FILE).toBe("/tmp/x/bundle.pem");
+  });
+
+  test("gives Java the proxy, the trust store and the hosts without a proxy, behind the user's own options", () => {
+    const { env } = start(
+      { JAVA_TOOL_OPTIONS: "-Xmx64m", AWS_LAMBDA_RUNTIME_API: "169.254.100.1:9001" },
+      TRUST,
+    );
+    expect(env.JAVA_TOOL_OPTIONS!.split(" -D")).toEqual([
+      "-Xmx64m",
+      "http.proxyHost=127.0.0.1",
+      "http.proxyPort=40123",
+      "https.proxyHost=127.0.0.1",
+      "https.proxyPort=40123",
+      expect.stringMatching(/^http\.nonProxyHosts=localhost\|127\.\*\|\[::1\]\|/),
+      `javax.net.ssl.trustStore="${DIRECTORY}/truststore.p12"`,
+      "javax.net.ssl.trustStoreType=PKCS12",
+      "javax.net.ssl.trustStorePassword=changeit",
+    ]);
+  });
+
+  test("leaves Java a trust store of the user's own", () => {
+    const own = "-Djavax.net.ssl.trustStore=/own.jks -Djavax.net.ssl.trustStorePassword=own";
+    const options = start({ JAVA_TOOL_OPTIONS: own }, TRUST).env.JAVA_TOOL_OPTIONS!;
+    expect(options.startsWith(`${own} -Dhttp.proxyHost=`)).toBe(true);
+    expect(options.match(/trustStore/g)).toHaveLength(2);
+  });
+
+  test.each([
+    ["names and addresses as they are", "a.example,10.0.0.1", "a.example|10.0.0.1"],
+    ["suffixes with a star", ".b.example", "*.b.example"],
+    ["stars as they are", "*.c.example", "*.c.example"],
+    ["addresses of IPv6 in brackets", "fd00::1", "[fd00::1]"],
+    ["entries behind a space", "a.example, b.example", "a.example|b.example"],
+    [
+      "no ranges, no ports, nothing that would end the option",
+      '10.0.0.0/8,h:80,a b,"x",$(id),c.example',
+      "c.example",
+    ],
+    ["nothing twice for a comma too many", ",,a.example,,", "a.example"],
+  ])("divides Java's hosts without a proxy: %s", (_what, NO_PROXY, hosts) => {
+    const options = start({ NO_PROXY }, TRUST).env.JAVA_TOOL_OPTIONS!;
+    expect(/nonProxyHosts=(\S+)/.exec(options)![1]).toMatch(
+      new RegExp(`\\|metadata\\|${hosts.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`),
+    );
+  });
+
+  test.skipIf(!hasJava)("is understood by a JVM (skipped where Java is not installed)", () => {
+    const program = join(folder, "Properties.java");
+    writeFileSync(program, PROPERTIES);
+    const { env } = start({ JAVA_TOOL_OPTIONS: "-Dhttp.proxyPort=1" }, TRUST);
+    const names = ["http.proxyHost", "http.proxyPort", "https.proxyPort", "javax.net.ssl.trustStore"];
+    const { stdout } = spawnSync("java", [program, ...names], {
+      env: { PATH: process.env.PATH!, JAVA_TOOL_OPTIONS: env.JAVA_TOOL_OPTIONS! },
+      encoding: "utf8",
+    });
+    expect(stdout.trim().split("\n")).toEqual(["127.0.0.1", "40123", "40123", `${DIRECTORY}/truststore.p12`]);
   });
 });

@@ -23,13 +23,13 @@ const HEIGHT: ReadonlyMap<string, number> = new Map([
 /** Every import that does not follow the heights, with the reason why it may be. */
 const EXCEPTIONS: readonly { from: RegExp; to: RegExp; kinds: readonly Edge["kind"][]; why: string }[] = [
   {
-    from: /^src\/listener\/(connection|opening|request-reader)\.ts$/,
-    to: /^src\/capture\/(first-bytes|request|target)\.ts$/,
+    from: /^src\/listener\/(connection|dialect|http2-request|opening|request-reader)\.ts$/,
+    to: /^src\/capture\/(client-hello|first-bytes|http2-target|request|socks|target)\.ts$/,
     kinds: ["static", "type"],
     why: "what a request wants is read as soon as its head is here, by pure functions that the connection calls for every one",
   },
   {
-    from: /^src\/listener\/(listener|plan)\.ts$/,
+    from: /^src\/listener\/(context|handshake|http2-connection|http2-exchange|listener|plan|relay)\.ts$/,
     to: /^src\/capture\/target\.ts$/,
     kinds: ["type"],
     why: "a listening socket carries the role that capture reads",

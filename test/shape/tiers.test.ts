@@ -8,12 +8,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { Metafile } from "esbuild";
 import { describe, expect, test } from "vitest";
 import { compiledText } from "../../src/config/compile.ts";
 import { resolve as resolvePolicy } from "../../src/config/resolve.ts";
+import type { PolicyFile } from "../../src/config/schema.ts";
 import { type Closure, outputOf, packageOf, staticClosure } from "./graph.ts";
 
 const metafile = JSON.parse(readFileSync("dist/meta-lambda.json", "utf8")) as Metafile;
@@ -23,6 +24,8 @@ const cold = closure("adapters/lambda/main.ts");
 const warm = closure("src/proxy.ts");
 const idle = closure("src/telemetry/log.ts");
 const slow = closure("src/config/compile.ts");
+/** Before `register` as well, but only for a policy that opens TLS. */
+const interception = closure("src/identity/interception.ts");
 
 const packagesOf = ({ sources }: Closure): string[] =>
   [...new Set(sources.map(packageOf))].filter((name) => name !== "").sort();
@@ -44,6 +47,7 @@ const COLD_SOURCES = [
   "src/http1/head-scan.ts",
   "src/http1/response-head.ts",
   "src/http1/write-head.ts",
+  "src/identity/intercepts.ts",
   "src/lifecycle.ts",
   "src/listener/bind.ts",
   "src/listener/plan.ts",
@@ -66,6 +70,40 @@ describe("the cold tier of the layer", () => {
   test("weighs between 16 and 40 KiB", () => {
     expect(cold.bytes).toBeGreaterThan(16 * 1024);
     expect(cold.bytes).toBeLessThan(40 * 1024);
+  });
+});
+
+describe("what a policy that opens TLS adds before register", () => {
+  test("is exactly these source files", () => {
+    expect(interception.sources).toEqual([
+      "src/identity/authority.ts",
+      "src/identity/certificate.ts",
+      "src/identity/der.ts",
+      "src/identity/interception.ts",
+      "src/identity/pem.ts",
+      "src/identity/server-name.ts",
+      "src/identity/trust-files.ts",
+      "src/identity/trust-store.ts",
+      "src/identity/trust.ts",
+    ]);
+  });
+
+  test("is one CommonJS file, of 4 to 16 KiB, without a package", () => {
+    expect(interception.outputs).toEqual(["dist/layer/opt/outrider/interception.cjs"]);
+    expect(packagesOf(interception)).toEqual([]);
+    expect(interception.bytes).toBeGreaterThan(4 * 1024);
+    expect(interception.bytes).toBeLessThan(16 * 1024);
+  });
+
+  test("asks Node for files and cryptography, and leaves TLS for later", () => {
+    expect(interception.outside).toEqual(["node:crypto", "node:fs", "node:net", "node:path"]);
+  });
+
+  test("is in no other tier", () => {
+    for (const tier of [cold, warm, idle, slow]) {
+      expect(tier.outputs).not.toContain(interception.outputs[0]);
+      expect(tier.sources).not.toContain("src/identity/authority.ts");
+    }
   });
 });
 
@@ -116,9 +154,13 @@ describe("the rest of the layer", () => {
   });
 });
 
-/** Says at SIGUSR2 which modules of Node are loaded: `NativeModule http`, `NativeModule tls` … (process.moduleLoadList). */
+/**
+ * Says at SIGUSR2 which modules of Node are loaded, `NativeModule http`, `NativeModule tls` … (process.moduleLoadList), and which
+ * CommonJS files.
+ */
 const TELL_MODULES =
-  'process.on("SIGUSR2",()=>process.stderr.write("loaded "+JSON.stringify(process.moduleLoadList)+"\\n"))';
+  'const{_cache}=process.getBuiltinModule("module");' +
+  'process.on("SIGUSR2",()=>process.stderr.write("loaded "+JSON.stringify([...process.moduleLoadList,...Object.keys(_cache)])+"\\n"))';
 
 /** Modules of Node that cost a cold start some milliseconds each, as `moduleLoadList` names them. */
 const HEAVY = [
@@ -134,14 +176,21 @@ const HEAVY = [
   "zlib",
 ];
 
+/** Names of the layer's own CommonJS files in a list. */
+const filesIn = (list: readonly string[]): string[] =>
+  list.filter((name) => name.endsWith(".cjs")).map((name) => basename(name));
+
 const heavyIn = (list: readonly string[]): string[] =>
   HEAVY.filter((name) => list.includes(`NativeModule ${name}`));
 
 /** Runs the built extension against an Extensions API that stops at each of its calls and asks what is loaded by then. */
-async function loadedAt(args: readonly string[] = []): Promise<{ register: string[]; next: string[] }> {
+async function loadedAt(
+  args: readonly string[] = [],
+  policyFile: Omit<PolicyFile, "version"> = {},
+): Promise<{ register: string[]; next: string[] }> {
   const folder = mkdtempSync(join(tmpdir(), "outrider-tiers-"));
   const policy = join(folder, "outrider.json");
-  writeFileSync(policy, compiledText(resolvePolicy({ version: 1, listen: { port: 0 } })));
+  writeFileSync(policy, compiledText(resolvePolicy({ version: 1, listen: { port: 0 }, ...policyFile })));
   const calls: ((request: IncomingMessage, response: ServerResponse) => void)[] = [];
   const api = createServer((request, response) => calls.shift()!(request, response));
   const nextCall = () =>
@@ -197,6 +246,23 @@ describe("the running extension", () => {
     // The same question finds TLS once the warm tier is there.
     expect(heavyIn(next)).toEqual(expect.arrayContaining(["tls", "crypto"]));
     expect(heavyIn(next)).not.toContain("http");
+  });
+
+  test("has loaded neither X.509 code nor node:http2 when the function may start, with interception off", async () => {
+    const { register, next } = await loadedAt();
+    for (const loaded of [register, next]) {
+      expect(filesIn(loaded)).toEqual(["extension.cjs"]);
+      expect(heavyIn(loaded)).not.toContain("http2");
+    }
+  });
+
+  test("has loaded X.509 code and cryptography, but no TLS and no node:http2, when it registers with interception on", async () => {
+    const destinations = [{ name: "a", hosts: ["a.example"], tls: { intercept: true } }];
+    const { register, next } = await loadedAt([], { destinations });
+    expect(filesIn(register)).toEqual(["extension.cjs", "interception.cjs"]);
+    expect(heavyIn(register)).toEqual(["crypto"]);
+    expect(filesIn(next)).toEqual(filesIn(register));
+    expect(heavyIn(next)).not.toContain("http2");
   });
 
   test("would be caught with node:http", async () => {

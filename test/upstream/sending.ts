@@ -10,6 +10,7 @@ import {
   type RequestParts,
 } from "../../src/exchange.ts";
 import type { Reach } from "../../src/upstream/reach.ts";
+import { type Lookup, Resolver } from "../../src/upstream/resolve.ts";
 import { createTlsClient, PLAIN_TLS } from "../../src/upstream/tls.ts";
 import { Upstream } from "../../src/upstream/upstream.ts";
 import { certificateFile } from "../kit/certificates.ts";
@@ -31,6 +32,8 @@ export interface SendingOptions {
   readonly clock?: Clock;
   readonly limits?: Partial<Limits>;
   readonly reach?: Partial<Reach>;
+  /** Instead of the system's resolver. */
+  readonly lookup?: Lookup;
 }
 
 /** Reads the body to its end. */
@@ -86,9 +89,10 @@ export class Sending {
   readonly #port: number;
   readonly #send: (request: EgressRequest) => Promise<EgressResponse>;
 
-  constructor({ port, clock = systemClock, limits = {}, reach = {} }: SendingOptions) {
+  constructor({ port, clock = systemClock, limits = {}, reach = {}, lookup }: SendingOptions) {
     this.#port = port;
-    this.upstream = new Upstream({ limits: { ...testConfig().limits, ...limits }, clock });
+    const resolver = new Resolver(clock, lookup);
+    this.upstream = new Upstream({ limits: { ...testConfig().limits, ...limits }, clock, resolver });
     const tls = createTlsClient("test", { ...PLAIN_TLS, ca: certificateFile("ca"), serverName: "api.test" });
     this.#send = this.upstream.sender({
       address: null,

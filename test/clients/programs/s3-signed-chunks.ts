@@ -45,7 +45,7 @@ const upload = request(`${endpoint}${target}`, {
 const response = await new Promise<IncomingMessage>((resolve, reject) => {
   upload.once("response", resolve).once("error", reject);
   upload.once("continue", () => {
-    process.stdout.write("continue 100 \n");
+    process.stdout.write("continue\n");
     upload.end(body);
   });
   upload.flushHeaders();

@@ -129,7 +129,7 @@ const linesOf = (text: string): string[] => text.split("\n").filter((line) => li
 
 function portIn(folder: string): number | undefined {
   try {
-    return Number(readFileSync(join(folder, "outrider.port"), "utf8")) || undefined;
+    return Number.parseInt(readFileSync(join(folder, "outrider.port"), "utf8"), 10) || undefined;
   } catch {
     return undefined;
   }
