@@ -61,26 +61,27 @@ export async function open(route: Route, receiver: Receiver): Promise<Socket> {
     localAddress: clientAddress,
     noDelay: true,
   });
-  let tunnelled = false;
-  let silence: NodeJS.Timeout | undefined;
-  const failed = new Promise<never>((_, reject) => {
-    socket.on("error", (error) => reject(new Error(`connection failed: ${error.message}`)));
-    socket.on("close", () => reject(new Error("the connection was closed while it was opened")));
-    silence = setTimeout(() => {
-      const what = tunnelled ? "TLS in a tunnel" : "a connection";
-      reject(new Error(`${what} did not open within ${openMaxMs / 1000} s`));
-      socket.destroy();
-    }, openMaxMs);
-  });
+  let step = "the connection";
+  const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => undefined);
-  await Promise.race([new Promise((resolve) => socket.once("connect", resolve)), failed]);
-  if (route.tunnelTo !== undefined) await Promise.race([askForTunnel(socket, route.tunnelTo), failed]);
-  tunnelled = true;
-  const secured = route.tls ? await Promise.race([secure(socket, route.tls), failed]) : socket;
-  clearTimeout(silence);
-  // It was paused behind the reply to CONNECT.
-  secured.on("data", receiver.bytes).resume();
-  return reportLoss(secured, receiver);
+  socket.on("error", (error) => reject(new Error(`connection failed: ${error.message}`)));
+  socket.on("close", () => reject(new Error(`${step} was closed while it was opened`)));
+  const silence = setTimeout(() => {
+    reject(new Error(`${step} did not open within ${openMaxMs / 1000} s`));
+    socket.destroy();
+  }, openMaxMs);
+  try {
+    await Promise.race([new Promise((resolve) => socket.once("connect", resolve)), failed]);
+    step = "the tunnel";
+    if (route.tunnelTo !== undefined) await Promise.race([askForTunnel(socket, route.tunnelTo), failed]);
+    step = "TLS";
+    const secured = route.tls ? await Promise.race([secure(socket, route.tls), failed]) : socket;
+    // It was paused behind the reply to CONNECT.
+    secured.on("data", receiver.bytes).resume();
+    return reportLoss(secured, receiver);
+  } finally {
+    clearTimeout(silence);
+  }
 }
 
 /** The cheapest way to read: one buffer for all reads of a connection. */

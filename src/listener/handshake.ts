@@ -71,7 +71,7 @@ export class Handshake implements ServedConnection {
     try {
       secureContext = interception.contextFor(serverName === "" ? role.host : serverName);
     } catch {
-      // A name that no certificate can hold, such as one with an underscore in a wrong place, has no TLS.
+      // A name that no certificate can hold, such as one with a hyphen at the edge of a label, has no TLS.
       return this.destroy();
     }
     const secured = new TLSSocket(this.#socket, {

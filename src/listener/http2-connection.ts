@@ -22,6 +22,8 @@ export class Http2Connection implements ServedConnection {
   readonly #watch: HeaderBlockWatch;
   /** Requests begun so far. */
   #requests = 0;
+  /** What the socket had read before is in the session. */
+  #begun = false;
 
   /** `socket` is connected; what it has read already is read first. A `TLSSocket` has negotiated `h2`. */
   constructor(
@@ -38,7 +40,9 @@ export class Http2Connection implements ServedConnection {
     const session = performServerHandshake(socket, sessionOptions(context.limits));
     this.#session = session;
     session.on("error", () => {});
-    session.once("connect", () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+    session.once("connect", () => {
+      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    });
     session.on("stream", (stream, _fields, _flags, raw) => {
       // Reset in the same breath as begun: nobody waits for an answer.
       if (stream.destroyed || stream.closed) return void stream.on("error", () => {});
@@ -50,7 +54,8 @@ export class Http2Connection implements ServedConnection {
     // HTTP/2 knows no half-closed connections: whoever leaves takes nothing more.
     socket.on("end", () => this.destroy());
     this.#watch = new HeaderBlockWatch(session, context.limits.headTimeoutMs);
-    if (context.draining) session.close();
+    // Queued behind Node's own, which hands what the socket has read to a session that must still be there.
+    process.nextTick(() => void (this.#begun = true));
   }
 
   /** Whether requests are under way, or an answer that the application has not taken to its end. */
@@ -67,7 +72,8 @@ export class Http2Connection implements ServedConnection {
 
   /** Takes no further requests (GOAWAY); closes when those under way have their answers. */
   endIfIdle(): void {
-    if (!this.#session.destroyed) this.#session.close();
+    if (!this.#begun) process.nextTick(() => this.endIfIdle());
+    else if (!this.#session.destroyed) this.#session.close();
   }
 
   /** Ends it whatever it is doing: streams that have not ended are broken off, which needs no reset to be seen (RFC 9113 §8.1). */

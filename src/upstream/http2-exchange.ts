@@ -18,6 +18,8 @@ import type { InFlight } from "./in-flight.ts";
 export interface StreamOwner {
   /** The exchange is over. */
   done(exchange: Http2Exchange): void;
+  /** The stream was closed before the peer had ended it. */
+  brokeOff(stream: ClientHttp2Stream): void;
   /** Why a stream that was not refused by ourselves ended. */
   failureOf(stream: ClientHttp2Stream, error: Error | null): EgressError;
 }
@@ -213,6 +215,7 @@ export class Http2Exchange implements BodySource, BodySink {
   }
 
   #onClose = (): void => {
+    if (!this.#ended) this.#parts.owner.brokeOff(this.#stream);
     if (this.#over) this.#parts.owner.done(this);
     else this.#fail(this.#parts.owner.failureOf(this.#stream, this.#error));
   };

@@ -10,6 +10,7 @@ import { asEgressError, EgressError } from "../errors.ts";
 import type { AttemptFacts, EgressRequest, EgressResponse } from "../exchange.ts";
 import { formatAuthority } from "../http1/write-head.ts";
 import { headerListOf } from "../http2/fields.ts";
+import { nativeSession, outlive } from "../http2/native-session.ts";
 import { Patience } from "../patience.ts";
 import { connectionFailure, streamFailure } from "./failure.ts";
 import { Http2Exchange } from "./http2-exchange.ts";
@@ -62,6 +63,8 @@ export class Http2Session {
   #idleWallMs: number;
   /** The peer's SETTINGS have come: it does speak HTTP/2. */
   #greeted = false;
+  /** What has to live longer than streams whose head broke off; see `native-session.ts`. */
+  #native: object | null = null;
   /** Of the peer's GOAWAY; `null` for none. */
   #lastStreamId: number | null = null;
   #leaving = false;
@@ -174,7 +177,10 @@ export class Http2Session {
   #listen(): void {
     const session = this.#session;
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    session.on("remoteSettings", () => (this.#greeted = true));
+    session.on("remoteSettings", () => {
+      this.#greeted = true;
+      this.#native ??= nativeSession();
+    });
     session.on("goaway", (_code, lastStreamId) => {
       this.#lastStreamId = lastStreamId;
       this.#leave();
@@ -216,6 +222,7 @@ export class Http2Session {
       if (this.#leaving) setImmediate(() => this.destroy());
       else this.#owner.idle(this);
     },
+    brokeOff: (stream: ClientHttp2Stream): void => outlive(this.#native, stream),
     failureOf: (stream: ClientHttp2Stream, error: Error | null): EgressError => {
       const { id } = stream;
       const aboveGoaway = id === undefined || (this.#lastStreamId !== null && id > this.#lastStreamId);

@@ -154,6 +154,17 @@ describe.each(["a local port", "a tunnel", "TLS that is opened"] as const)("HTTP
     expect(back.body === body).toBe(true);
   });
 
+  test("is forgotten when the application leaves, calls under way and all", async () => {
+    await using origin = await originFor(carrier, [step(() => false)]);
+    await using at = await scene(carrier, origin);
+    const calls = [1, 2, 3].map(() => callHttp2(at.session, { ":path": "/" }));
+    await eventually("the calls at the origin", () => origin.requests.length === 3);
+    at.session.destroy();
+    await Promise.all(calls);
+    await eventually("no connection", () => at.proxy.proxy.listener.open().connections === 0);
+    await eventually("no call", () => origin.connections.every(({ parting }) => parting !== null));
+  });
+
   test("is served by an origin of HTTP/2 with trailers both ways", async () => {
     const tls = carrier === "TLS that is opened" ? certificate("server") : null;
     await using origin = await http2Origin(
@@ -500,6 +511,36 @@ describe("an application that speaks HTTP/2", () => {
 });
 
 describe("a connection of HTTP/2", () => {
+  test("serves others while uploads wait for an origin that does not read", async () => {
+    const go = signal();
+    await using origin = await scriptedOrigin([
+      step(async ({ peer, request }) => {
+        if (request.startLine.includes("/stuck")) {
+          peer.socket.pause();
+          await go.given;
+          peer.socket.resume();
+        }
+        await peer.take(Number(field(request, "content-length")));
+        await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        return true;
+      }, "head"),
+    ]);
+    await using at = await scene("a local port", origin);
+    const bytes = 8 * 1024 * 1024;
+    const length = { "content-length": String(bytes) };
+    const body = "x".repeat(bytes);
+    const stuck = Array.from({ length: 8 }, () =>
+      callHttp2(at.session, { ":method": "PUT", ":path": "/stuck", ...length }, body),
+    );
+    await eventually("the uploads at the origin", () => origin.requests.length === 8);
+    at.session.on("goaway", (c) => console.log("GOAWAY", c)); at.session.on("error", (e) => console.log("SESSION", e));
+    const quick = await callHttp2(at.session, { ":method": "PUT", ":path": "/quick", ...length }, body);
+    console.log(quick, at.session.destroyed, stuck);
+    expect(quick).toMatchObject({ status: 200, body: "ok" });
+    go.give();
+    expect((await Promise.all(stuck)).every(({ status }) => status === 200)).toBe(true);
+  });
+
   test("says goodbye when the proxy drains, and what is under way gets its answer", async () => {
     const go = signal();
     const slow = step(async ({ peer }) => {
