@@ -112,8 +112,8 @@ function notesOf(counts: ExchangeCounts): string[] {
   return [
     `The fields and the body of the bench passthrough; ${counts.warmUp} requests to warm up, ${counts.busy} over ${connections} ` +
       `connections with ${streams} streams each. Every answer is checked.`,
-    "outrider opens TLS inside CONNECT with its own authority and speaks TLS to the origin; outrider-h2c speaks HTTP/2 by prior knowledge " +
-      "on both sides. node-http2 is a reverse proxy with the compatibility API of node:http2 and one client session, under Node's default flags; " +
+    "outrider opens TLS inside CONNECT with its own authority and speaks TLS to the origin; outrider-h2c speaks HTTP/2 by prior knowledge inside " +
+      "CONNECT and to the origin. node-http2 is a reverse proxy with the compatibility API of node:http2 and one client session, under Node's default flags; " +
       "node-http2-h2c is the same without TLS.",
     `Memory for each of ${counts.idle} idle connections, after one request each, and for each of ${counts.open} streams that the origin ` +
       "leaves unanswered, by PSS, in a process of its own.",

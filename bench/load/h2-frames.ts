@@ -137,6 +137,8 @@ export class FrameReader {
     let at = 0;
     while (all.length - at >= frameHeadBytes) {
       const length = all.readUIntBE(at, 3);
+      if (all.latin1Slice(at, at + 5) === "HTTP/")
+        throw new Error("expected HTTP/2, got an answer in HTTP/1");
       if (length > payloadBytesMax) throw new Error(`a frame of ${length} bytes, more than was agreed`);
       const end = at + frameHeadBytes + length;
       if (end > all.length) break;

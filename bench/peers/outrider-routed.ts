@@ -6,6 +6,7 @@
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { compiledText, compileOrThrow } from "../../src/config/compile.ts";
 import { TRUST_FILE_NAMES } from "../../src/identity/trust.ts";
 import { tlsHost } from "../load/certificates.ts";
@@ -13,6 +14,9 @@ import type { Route } from "../load/route.ts";
 import { program, v8Flags } from "./outrider.ts";
 import type { RoutedSubject } from "./routed-subject.ts";
 import { freePort, type ServerProcess, startServer } from "./server-process.ts";
+
+/** How long a start waits for the authority's file. */
+const authorityMaxMs = 10_000;
 
 const tracing = ["traceparent", "X-Amzn-Trace-Id"];
 
@@ -52,14 +56,14 @@ export function outriderIntercept(alpn: "h2" | "http/1.1"): RoutedSubject {
   });
 }
 
-/** The subject `outrider-h2c`: HTTP/2 by prior knowledge on both sides. */
+/** The subject `outrider-h2c`: HTTP/2 by prior knowledge on both sides, in a tunnel, as gRPC clients do behind a proxy. */
 export function outriderH2c(): RoutedSubject {
   return subject({
     name: "outrider-h2c",
     secureOrigin: false,
     addedHeaders: tracing,
     keys: () => "    http_version: http2\n",
-    route: async (port) => ({ port }),
+    route: async (port, originPort) => ({ port, tunnelTo: `${tlsHost}:${originPort}` }),
   });
 }
 
@@ -76,7 +80,8 @@ function subject({ name, secureOrigin, addedHeaders, keys, route }: Kind): Route
       const file = join(folder, "outrider.json");
       const source = routedPolicy({ port, originPort, keys: keys(certificates.caFile) });
       await writeFile(file, compiledText(compileOrThrow(source, "outrider.yaml").config));
-      const authorities = join(folder, "outrider-ca");
+      // A folder for each start: what an earlier one left behind is not trusted.
+      const authorities = join(folder, `outrider-ca-${port}`);
       const server: ServerProcess = await startServer(
         {
           name,
@@ -86,10 +91,17 @@ function subject({ name, secureOrigin, addedHeaders, keys, route }: Kind): Route
         },
         port,
       );
-      const readAuthority = () => readFile(join(authorities, TRUST_FILE_NAMES.authority), "latin1");
+      const readAuthority = () => readWhenWritten(join(authorities, TRUST_FILE_NAMES.authority));
       return { server, route: await route(port, originPort, readAuthority) };
     },
   };
+}
+
+/** `outrider run` binds first and writes its authority then; the file appears whole. */
+async function readWhenWritten(path: string): Promise<string> {
+  const giveUpAtMs = performance.now() + authorityMaxMs;
+  while (!existsSync(path) && performance.now() < giveUpAtMs) await sleep(10);
+  return readFile(path, "latin1");
 }
 
 /** The policy's source: one destination, `localhost` at any port, with the features of the bench `passthrough` on, and `keys` beside them. */

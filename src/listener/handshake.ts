@@ -112,11 +112,14 @@ export class Handshake implements ServedConnection {
     socket.on("error", ignore);
     // A server's session waits for a socket that still calls itself connecting; only tls.Server puts that right.
     if (socket instanceof TLSSocket) (socket as { secureConnecting?: boolean }).secureConnecting = false;
-    import("./http2-connection.ts").then(({ Http2Connection }) => {
+    const serve = async (): Promise<void> => {
+      const { Http2Connection } = await import("./http2-connection.ts");
       if (socket.destroyed) return;
       this.#handOver();
       this.#home.serveHttp2(this, socket, role, Http2Connection);
-    });
+    };
+    // A defect of ours ends this connection, not the process.
+    serve().catch(() => this.destroy());
   }
 
   #handOver(): void {

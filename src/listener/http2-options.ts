@@ -35,7 +35,7 @@ export function sessionOptions(limits: Limits): SessionBounds {
     },
     maxHeaderListPairs: READABLE_FACTOR * pairsMax,
     // Megabytes of heads, frames and answers that a session may hold. Overflow: new streams are refused.
-    maxSessionMemory: 64,
+    maxSessionMemory: 10,
     // Frames that are malformed, empty DATA among them. Overflow of this and of all that follow: GOAWAY, and the connection closes.
     maxSessionInvalidFrames: 100,
     // Streams refused for being too many, or too large.

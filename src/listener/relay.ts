@@ -36,10 +36,9 @@ export class RelayConnection implements ServedConnection {
     // The close that follows tells all there is to tell.
     this.#socket.on("error", () => {});
     this.#socket.on("close", this.#onClose);
-    this.#open().then(
-      (response) => this.#join(response),
-      (error) => this.#fail(asEgressError(error)),
-    );
+    this.#open()
+      .then((response) => this.#join(response))
+      .catch((error) => this.#fail(asEgressError(error)));
     this.#socket.resume();
   }
 
@@ -82,8 +81,12 @@ export class RelayConnection implements ServedConnection {
     return await this.#context.send(this.#request);
   }
 
-  #join({ tunnel }: EgressResponse): void {
-    if (tunnel === null) throw new EgressError("INTERNAL", "no tunnel in the answer to CONNECT");
+  #join({ tunnel, body }: EgressResponse): void {
+    if (tunnel === null) {
+      const error = new EgressError("INTERNAL", "no tunnel in the answer to CONNECT");
+      body.cancel(error);
+      throw error;
+    }
     if (this.#request.settled.value !== undefined) {
       // The application went away meanwhile.
       tunnel.socket.destroy();

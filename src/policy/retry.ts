@@ -14,7 +14,7 @@ import { Attempt } from "./attempt.ts";
 import { discard } from "./discard.ts";
 import { ReplayBody } from "./replay.ts";
 import { budgetAllows, newRetryBudget, refillFloor, rewardSuccess, spendRetry } from "./retry-budget.ts";
-import { type FailedAttempt, judge } from "./retry-judge.ts";
+import { conditionMet, type FailedAttempt, judge } from "./retry-judge.ts";
 import { signatureEndsMs } from "./signature.ts";
 
 /** What this stage reads of a route's policy. */
@@ -46,7 +46,7 @@ export function retry(options: RetryStageOptions, clock: Clock, surroundings: Re
         );
         const outcome = await next(attempt.request).catch(asEgressError);
         attempt.headArrived();
-        if (!(outcome instanceof EgressError) && !rules.statuses.includes(outcome.status)) {
+        if (!(outcome instanceof EgressError) && conditionMet(rules, outcome) === null) {
           rewardSuccess(budget, rules.budgetRatio);
           return outcome;
         }

@@ -50,6 +50,11 @@ describe("frames", () => {
     expect(() => new FrameReader().read(bytes("004001 00 00 00000001"), () => undefined)).toThrow("16385");
   });
 
+  test("are not what a server of HTTP/1 answers, and the error says so", () => {
+    const answer = Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n");
+    expect(() => new FrameReader().read(answer, () => undefined)).toThrow("got an answer in HTTP/1");
+  });
+
   test("of settings give the value that is asked for, or nothing", () => {
     const payload = bytes("0003 00000064 0004 0000ffff");
     expect([settingIn(payload, 3), settingIn(payload, 4), settingIn(payload, 1)]).toEqual([

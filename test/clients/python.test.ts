@@ -13,21 +13,21 @@ afterAll(() => scene[Symbol.asyncDispose]());
 
 const CLIENTS = [
   ["requests", missingModule("requests")],
-  ["urllib", missingCommand(PYTHON, "python3")],
+  ["urllib", missingCommand(PYTHON[0], "python3")],
   ["aiohttp", missingModule("aiohttp")],
 ] as const;
 
 describe.concurrent("a Python program with", () => {
   test.for(CLIENTS)("%s is governed without knowing of the proxy", async ([client, missing], context) => {
     skipWithout(context, missing);
-    const account = await usualCalls(scene, client, [PYTHON, program(`with_${client}.py`)]);
+    const account = await usualCalls(scene, client, [...PYTHON, program(`with_${client}.py`)]);
     expect(account).toEqual(rightCalls("1.1"));
   });
 
   test("aiohttp that does not trust the environment goes around the proxy", async (context) => {
     skipWithout(context, missingModule("aiohttp"));
     const url = `http://${UPSTREAM_ADDRESS}:${scene.plain.port}/untrusting`;
-    const { code, stdout } = await scene.run([PYTHON, program("untrusting_aiohttp.py"), url]);
+    const { code, stdout } = await scene.run([...PYTHON, program("untrusting_aiohttp.py"), url]);
     expect([code, stdout]).toEqual([0, "200\n"]);
     expect(scene.plain.requests.filter(isOf("untrusting"))).toMatchObject([{ traceparent: undefined }]);
   });

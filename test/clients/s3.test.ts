@@ -102,7 +102,7 @@ describe.concurrent("an upload in signed chunks with a signed trailer", () => {
 test("boto3 is governed: 100-continue, and aws-chunked with a trailer", async (context) => {
   skipWithout(context, missingModule("boto3"));
   const { code, stdout, stderr } = await scene.run(
-    [PYTHON, program("with_boto3.py"), endpoint(), "boto3", scene.bodyFile],
+    [...PYTHON, program("with_boto3.py"), endpoint(), "boto3", scene.bodyFile],
     ENV,
   );
   expect([code, stdout, stderr]).toEqual([0, `bytes 200 ${HASH}\nchunked 200 ${HASH}\n`, ""]);

@@ -3,7 +3,7 @@
  * host that is not intercepted. What they come to is told from three sides: by the program, by the upstreams, by the access log.
  */
 import { createHash } from "node:crypto";
-import { BLIND_HOST, GOVERNED_HOST, isOf, PLAIN_HOST, type Scene } from "./kit.ts";
+import { BLIND_HOST, GOVERNED_HOST, isOf, type LoggedCall, PLAIN_HOST, type Scene } from "./kit.ts";
 import { BODY, type SeenRequest, type Upstream } from "./upstream.ts";
 
 /** What a program prints of a call that brought `BODY` back. */
@@ -22,7 +22,7 @@ export interface Account {
   readonly governed: readonly Seen[];
   readonly plain: readonly Seen[];
   readonly blind: readonly Seen[];
-  /** `destination method scheme://host status bytes up, bytes down`, in the order in which calls ended. */
+  /** `destination method scheme://host status bytes up, bytes down`, sorted. */
   readonly logged: readonly string[];
 }
 
@@ -40,11 +40,12 @@ export async function usualCalls(scene: Scene, client: string, command: readonly
     governed: seenBy(scene.governed),
     plain: seenBy(scene.plain),
     blind: seenBy(scene.blind),
-    logged: logged.map(
-      ({ destination, method, scheme, host, status, bytes_up, bytes_down }) =>
-        `${destination} ${method} ${scheme}://${host} ${status} ${bytes_up} up, ${bytes_down} down`,
-    ),
+    logged: logged.map(lineOf).sort(),
   };
+}
+
+function lineOf({ destination, method, scheme, host, status, bytes_up, bytes_down }: LoggedCall): string {
+  return `${destination} ${method} ${scheme}://${host} ${status} ${bytes_up} up, ${bytes_down} down`;
 }
 
 /** What the usual calls come to when everything is right. `version` is the HTTP that the client speaks over TLS. */

@@ -1,102 +1,13 @@
 /** Applications that speak HTTP/2: by prior knowledge to a local port and inside a tunnel, and in TLS that is opened. */
-import { type ClientHttp2Session, constants } from "node:http2";
-import { connect as connectTls } from "node:tls";
+import { constants } from "node:http2";
 import { describe, expect, test } from "vitest";
-import { VirtualClock } from "../../src/clock.ts";
-import type { PolicyFile } from "../../src/config/schema.ts";
-import { certificate, certificateFile } from "../kit/certificates.ts";
-import { eventually, passUntil, signal } from "../kit/eventually.ts";
-import {
-  callHttp2,
-  frameClient,
-  getList,
-  headerBlock,
-  http2Session,
-  readHttp2,
-  tunnelSocket,
-} from "../kit/http2-client.ts";
-import { FRAME, frame, http2Ok, http2Origin } from "../kit/http2-origin.ts";
-import { field, readResponse } from "../kit/message.ts";
-import { answer, type Origin, ok, type Step, scriptedOrigin, step } from "../kit/origin.ts";
-import { startProxy, type TestProxy } from "../kit/proxy.ts";
-
-const HOST = "api.test";
-const LOOKUP = async () => [{ address: "127.0.0.1", family: 4 as const }];
-
-interface SceneOptions {
-  /** More keys of the destination. */
-  readonly more?: object;
-  readonly policy?: Omit<PolicyFile, "version" | "destinations">;
-  readonly clock?: VirtualClock;
-}
-
-type Carrier = "a local port" | "a tunnel" | "TLS that is opened";
-
-/** A session to the origin, and what calls it has to name. */
-interface Scene extends AsyncDisposable {
-  readonly session: ClientHttp2Session;
-  readonly proxy: TestProxy;
-  readonly authority: string;
-}
-
-/** An HTTP/2 session through a proxy in front of `origin`, which speaks what `more` says. */
-async function scene(
-  carrier: Carrier,
-  origin: { readonly port: number },
-  { more, policy, clock }: SceneOptions = {},
-): Promise<Scene> {
-  const authority = `${HOST}:${origin.port}`;
-  const destination = {
-    name: "api",
-    hosts: [HOST],
-    http_version: "http1" as const,
-    ...(carrier === "a local port" ? { local_port: 1024, upstream: { host: HOST, port: origin.port } } : {}),
-    ...(carrier === "TLS that is opened"
-      ? { tls: { intercept: true, originate: false, ca: certificateFile("ca") } }
-      : {}),
-    ...more,
-  };
-  const proxy = await startProxy({
-    policy: { ...policy, destinations: [destination] },
-    lookup: LOOKUP,
-    ...(clock === undefined ? {} : { clock }),
-  });
-  const session = await sessionOver(carrier, proxy, authority);
-  return {
-    session,
-    proxy,
-    authority,
-    [Symbol.asyncDispose]: async () => {
-      session.destroy();
-      await proxy[Symbol.asyncDispose]();
-    },
-  };
-}
-
-async function sessionOver(
-  carrier: Carrier,
-  proxy: TestProxy,
-  authority: string,
-): Promise<ClientHttp2Session> {
-  if (carrier === "a local port") return http2Session(authority, proxy.localPorts.get("api")!);
-  const socket = await tunnelSocket(proxy.port, authority);
-  if (carrier === "a tunnel") return http2Session(authority, socket);
-  const secured = connectTls({
-    socket,
-    servername: HOST,
-    ca: proxy.authority!.certificatePem,
-    ALPNProtocols: ["h2"],
-  });
-  await new Promise<void>((resolve, reject) => {
-    secured.once("secureConnect", resolve);
-    secured.once("error", reject);
-  });
-  return http2Session(authority, secured, "https");
-}
-
-/** An origin that speaks HTTP/1.1 in what `carrier` needs. */
-const originFor = (carrier: Carrier, script: readonly Step[]): Promise<Origin> =>
-  scriptedOrigin(script, carrier === "TLS that is opened" ? { tls: certificate("server") } : {});
+import { certificate } from "../kit/certificates.ts";
+import { eventually, signal } from "../kit/eventually.ts";
+import { callHttp2, frameClient, getList, http2Session, readHttp2 } from "../kit/http2-client.ts";
+import { http2Origin } from "../kit/http2-origin.ts";
+import { HOST, originFor, type Scene, scene } from "../kit/http2-scene.ts";
+import { field } from "../kit/message.ts";
+import { answer, ok, scriptedOrigin, step } from "../kit/origin.ts";
 
 describe.each(["a local port", "a tunnel", "TLS that is opened"] as const)("HTTP/2 over %s", (carrier) => {
   test("is served, request by request, by an origin of HTTP/1.1", async () => {
@@ -290,7 +201,7 @@ describe("an application that speaks HTTP/2", () => {
     expect(at.proxy.proxy.listener.open().connections).toBe(1);
   });
 
-  test("sees a break of the origin as a reset, never as an end (S8)", async () => {
+  test("S8: sees a break of the origin as a reset, never as an end", async () => {
     const go = signal();
     const broken = step(async ({ peer }) => {
       await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ");
@@ -307,7 +218,7 @@ describe("an application that speaks HTTP/2", () => {
     expect(await answered).toMatchObject({ status: 200, code: constants.NGHTTP2_INTERNAL_ERROR });
   });
 
-  test("sees a break inside a chunked answer as a reset (S8)", async () => {
+  test("S8: sees a break inside a chunked answer as a reset", async () => {
     const broken = step(async ({ peer }) => {
       await peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
       peer.halfClose();
@@ -326,7 +237,7 @@ describe("an application that speaks HTTP/2", () => {
       (_at: Scene, stream: { close(code: number): void }) => stream.close(constants.NGHTTP2_CANCEL),
     ],
     ["closes its connection", (at: Scene) => at.session.destroy()],
-  ])("cancels a call when it %s, and the slot is free again", async (_what, leave) => {
+  ])("fault 24: cancels a call when it %s, and the slot is free again", async (_what, leave) => {
     await using origin = await scriptedOrigin([step(() => false), ok("next")]);
     await using at = await scene("a local port", origin, { more: { concurrency: { max: 1 } } });
     const stream = at.session.request({ ":path": "/" });
@@ -416,246 +327,4 @@ describe("an application that speaks HTTP/2", () => {
     expect(got).toMatchObject({ status: 502, code: 0 });
     expect(got.headers["outrider-error"]).toBe("UPSTREAM_INVALID");
   });
-
-  test("is refused while too much waits in the proxy, and served again when it does not", async () => {
-    const clock = new VirtualClock();
-    await using origin = await scriptedOrigin([ok("x".repeat(1024 * 1024)), ok("next")]);
-    await using at = await scene("a local port", origin, {
-      clock,
-      policy: { limits: { total_buffer: "32KiB" }, defaults: { idle_timeout: "1h" } },
-    });
-    const slow = at.session.request({ ":path": "/" });
-    await new Promise((resolve) => slow.once("response", resolve));
-    slow.pause();
-    const refused = async (): Promise<string> => {
-      for (;;) {
-        const { headers } = await callHttp2(at.session, { ":path": "/" });
-        if (headers["outrider-error"] !== undefined) return String(headers["outrider-error"]);
-      }
-    };
-    expect((await passUntil(clock, refused())).value).toBe("OVERLOADED");
-    slow.on("error", () => {});
-    slow.close(constants.NGHTTP2_CANCEL);
-    const served = async (): Promise<string> => {
-      for (;;) {
-        const { status, body } = await callHttp2(at.session, { ":path": "/" });
-        if (status === 200) return body;
-      }
-    };
-    expect((await passUntil(clock, served())).value).toBe("next");
-  });
-
-  test("holds its origin back when it does not read", async () => {
-    const piece = "x".repeat(64 * 1024);
-    let sentBytes = 0;
-    await using origin = await scriptedOrigin([
-      step(async ({ peer }) => {
-        await peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${1024 * piece.length}\r\n\r\n`);
-        for (; sentBytes < 1024 * piece.length && peer.parting === null; sentBytes += piece.length) {
-          await peer.write(piece);
-        }
-        return true;
-      }),
-    ]);
-    await using at = await scene("a local port", origin);
-    const stream = at.session.request({ ":path": "/" });
-    await new Promise((resolve) => stream.once("response", resolve));
-    stream.pause();
-    let before = -1;
-    await eventually("a standstill", () => {
-      const same = sentBytes === before;
-      before = sentBytes;
-      return same && sentBytes > 0;
-    });
-    expect(sentBytes).toBeLessThan(512 * piece.length);
-    let read = 0;
-    stream.on("data", (bytes: Buffer) => (read += bytes.length));
-    stream.resume();
-    await new Promise((resolve) => stream.once("end", resolve));
-    expect(read).toBe(1024 * piece.length);
-  });
-
-  test("is held back when its origin does not read", async () => {
-    const go = signal();
-    await using origin = await scriptedOrigin([
-      step(async ({ peer }) => {
-        peer.socket.pause();
-        await go.given;
-        peer.socket.resume();
-        await peer.take(32 * 1024 * 1024);
-        await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        return true;
-      }, "head"),
-    ]);
-    await using at = await scene("a local port", origin);
-    const stream = at.session.request({
-      ":method": "PUT",
-      ":path": "/",
-      "content-length": String(32 * 1024 * 1024),
-    });
-    const answered = readHttp2(stream);
-    let taken = 0;
-    const piece = "x".repeat(256 * 1024);
-    for (let count = 0; count < 128; count++) stream.write(piece, () => (taken += piece.length));
-    stream.end();
-    let before = -1;
-    await eventually("a standstill", () => {
-      const same = taken === before;
-      before = taken;
-      return same && origin.requests.length === 1;
-    });
-    expect(taken).toBeLessThan(24 * 1024 * 1024);
-    go.give();
-    expect(await answered).toMatchObject({ status: 200 });
-  });
-});
-
-describe("a connection of HTTP/2", () => {
-  test("serves others while uploads wait for an origin that does not read", async () => {
-    const go = signal();
-    await using origin = await scriptedOrigin([
-      step(async ({ peer, request }) => {
-        if (request.startLine.includes("/stuck")) {
-          peer.socket.pause();
-          await go.given;
-          peer.socket.resume();
-        }
-        await peer.take(Number(field(request, "content-length")));
-        await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        return true;
-      }, "head"),
-    ]);
-    await using at = await scene("a local port", origin);
-    const bytes = 8 * 1024 * 1024;
-    const length = { "content-length": String(bytes) };
-    const body = "x".repeat(bytes);
-    const stuck = Array.from({ length: 8 }, () =>
-      callHttp2(at.session, { ":method": "PUT", ":path": "/stuck", ...length }, body),
-    );
-    await eventually("the uploads at the origin", () => origin.requests.length === 8);
-    at.session.on("goaway", (c) => console.log("GOAWAY", c)); at.session.on("error", (e) => console.log("SESSION", e));
-    const quick = await callHttp2(at.session, { ":method": "PUT", ":path": "/quick", ...length }, body);
-    console.log(quick, at.session.destroyed, stuck);
-    expect(quick).toMatchObject({ status: 200, body: "ok" });
-    go.give();
-    expect((await Promise.all(stuck)).every(({ status }) => status === 200)).toBe(true);
-  });
-
-  test("says goodbye when the proxy drains, and what is under way gets its answer", async () => {
-    const go = signal();
-    const slow = step(async ({ peer }) => {
-      await go.given;
-      await peer.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast");
-      return true;
-    });
-    await using origin = await scriptedOrigin([slow]);
-    await using at = await scene("a local port", origin);
-    const held = callHttp2(at.session, { ":path": "/" });
-    await eventually("the call at the origin", () => origin.requests.length === 1);
-    const goodbye = new Promise((resolve) => at.session.once("goaway", resolve));
-    const drained = at.proxy.proxy.listener.drain(Number.POSITIVE_INFINITY);
-    expect(await goodbye).toBe(constants.NGHTTP2_NO_ERROR);
-    go.give();
-    expect(await held).toMatchObject({ status: 200, body: "last", code: 0 });
-    await drained;
-    expect(at.proxy.proxy.listener.open().connections).toBe(0);
-  });
-
-  test("is broken off when the drain's time is up", async () => {
-    await using origin = await scriptedOrigin([step(() => false)]);
-    await using at = await scene("a local port", origin);
-    const held = callHttp2(at.session, { ":path": "/" });
-    await eventually("the call at the origin", () => origin.requests.length === 1);
-    await at.proxy.proxy.listener.drain(0);
-    expect(await held).toMatchObject({ status: 0 });
-    await eventually("the end", () => at.session.destroyed);
-  });
-
-  test("is closed after limits.keep_alive without a request, whatever else it sends", async () => {
-    const clock = new VirtualClock();
-    await using origin = await scriptedOrigin([ok()]);
-    await using at = await scene("a local port", origin, {
-      clock,
-      policy: { limits: { keep_alive: "20s" } },
-    });
-    expect(await callHttp2(at.session, { ":path": "/" })).toMatchObject({ status: 200 });
-    const beat = setInterval(() => at.session.destroyed || at.session.ping(() => {}), 10);
-    const closed = new Promise((resolve) => at.session.once("close", resolve));
-    const { elapsedMs } = await passUntil(clock, closed, { limitMs: 120_000 });
-    clearInterval(beat);
-    expect(elapsedMs).toBeGreaterThanOrEqual(20_000);
-    expect(elapsedMs).toBeLessThanOrEqual(40_000);
-  });
-
-  test("S16: is closed when a header block stays open longer than limits.head_timeout", async () => {
-    const clock = new VirtualClock();
-    await using origin = await scriptedOrigin([step(() => false)]);
-    await using at = await scene("a local port", origin, {
-      clock,
-      policy: { limits: { head_timeout: "10s", keep_alive: "1h" } },
-    });
-    using client = await frameClient(at.proxy.localPorts.get("api")!);
-    await client.roundTrip();
-    // Between HEADERS and its end nothing else may come, so that no PING is answered.
-    client.silent = true;
-    // A call under way keeps no such connection open either.
-    await client.headers(1, getList(HOST, "/held"));
-    await eventually("the call at the origin", () => origin.requests.length === 1);
-    await client.write(frame(FRAME.headers, 1, 3, headerBlock(getList(HOST, "/open"))));
-    // A byte now and then: less than what nghttp2 takes for a flood.
-    const rest = frame(FRAME.continuation, 0, 3, headerBlock([["x-a", "1".repeat(2000)]]));
-    let at3 = 0;
-    const drip = setInterval(() => {
-      if (at3 < rest.length) client.socket.write(rest.subarray(at3, ++at3));
-    }, 5);
-    const closed = client.until("the end", () => client.closed);
-    const { elapsedMs } = await passUntil(clock, closed, { limitMs: 300_000 });
-    expect(elapsedMs).toBeGreaterThanOrEqual(10_000);
-    clearInterval(drip);
-    expect(origin.received).not.toContain("/open");
-  });
-
-  test("S16: loses a call whose body stops, and only that", async () => {
-    const clock = new VirtualClock();
-    await using origin = await scriptedOrigin([step(() => false, "head"), ok("next")]);
-    await using at = await scene("a local port", origin, {
-      clock,
-      policy: { defaults: { idle_timeout: "20s" } },
-    });
-    const stream = at.session.request({ ":method": "POST", ":path": "/" });
-    const answered = readHttp2(stream);
-    stream.write("half");
-    await eventually("the call at the origin", () => origin.requests.length === 1);
-    const { value, elapsedMs } = await passUntil(clock, answered);
-    expect(value.status).toBe(408);
-    expect(value.headers["outrider-error"]).toBe("BODY_TIMEOUT");
-    expect(elapsedMs).toBeGreaterThanOrEqual(20_000);
-    expect(await callHttp2(at.session, { ":path": "/" })).toMatchObject({ status: 200, body: "next" });
-  });
-
-  test("fault 23: loses a call whose answer is not taken", async () => {
-    const clock = new VirtualClock();
-    const body = "x".repeat(1024 * 1024);
-    await using origin = await scriptedOrigin([ok(body)]);
-    await using at = await scene("a local port", origin, {
-      clock,
-      policy: { defaults: { idle_timeout: "20s" } },
-    });
-    const stream = at.session.request({ ":path": "/" });
-    await new Promise((resolve) => stream.once("response", resolve));
-    stream.pause();
-    const closed = new Promise<void>((resolve) => stream.once("close", resolve));
-    stream.on("error", () => {});
-    await passUntil(clock, closed);
-    expect(stream.rstCode).toBe(constants.NGHTTP2_INTERNAL_ERROR);
-  });
-});
-
-test("HTTP/2 is not taken for a request at the proxy's port or in HTTP/1.1's words", async () => {
-  await using origin = await http2Origin(http2Ok());
-  await using proxy = await startProxy();
-  using client = await proxy.client();
-  await client.write(`GET http://${origin.authority}/ HTTP/2.0\r\nHost: ${origin.authority}\r\n\r\n`);
-  expect((await readResponse(client)).status).toBe(505);
-  expect(origin.requests).toEqual([]);
 });

@@ -5,6 +5,7 @@ import type { PolicyFile } from "../../src/config/schema.ts";
 import { certificate, certificateFile } from "../kit/certificates.ts";
 import { eventually } from "../kit/eventually.ts";
 import {
+  FRAME,
   type FrameOrigin,
   type FramePeer,
   type FrameScript,
@@ -245,15 +246,22 @@ describe("an upstream of HTTP/2 that fails", () => {
   });
 
   test("fault 27: refuses again and again, is retried as often as retry.on: refused_stream allows", async () => {
-    await using origin = await frameOrigin([SETTINGS_THEN((peer, stream) => peer.rst(stream, 7))]);
+    const refusing: FrameScript = async (peer) => {
+      await peer.settings();
+      for (;;) await peer.rst(await peer.request(), 7);
+    };
+    await using origin = await frameOrigin([refusing]);
     await using proxy = await proxyTo(origin, {
       http_version: "http2",
       retry: { on: ["refused_stream"], max_retries: 1, backoff: { base: "1ms" } },
     });
     const response = await proxy.ask(request("POST http://api.test/", "Content-Length: 1\r\n", "x"));
     expect([response.status, field(response, "outrider-error")]).toEqual([503, "STREAM_REFUSED"]);
-    // Each of the two tries and what is free with it.
-    expect(origin.connections).toHaveLength(4);
+    // Each of the two tries, and what is free with it.
+    const tried = origin.connections
+      .flatMap(({ frames }) => frames)
+      .filter(({ type }) => type === FRAME.headers);
+    expect(tried).toHaveLength(4);
   });
 
   test("with a gRPC status that is a condition is called again", async () => {
@@ -286,7 +294,7 @@ describe("an upstream of HTTP/2 that fails", () => {
     const client = await proxy.client();
     await client.write(request());
     await client.seen("endless");
-    client.destroy();
+    client.reset();
     await eventually("the reset", () => code !== -1);
     expect(code).toBe(8);
     expect((await proxy.ask(request("GET http://api.test/next"))).status).toBe(200);

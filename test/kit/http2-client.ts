@@ -302,7 +302,11 @@ export async function http2Session(
   scheme: "http" | "https" = "http",
 ): Promise<ClientHttp2Session> {
   const socket = typeof port === "number" ? await connectedSocket(port) : port;
-  const session = connect(`${scheme}://${authority}`, { createConnection: () => socket });
+  const session = connect(`${scheme}://${authority}`, {
+    createConnection: () => socket,
+    // Megabytes: tests write more ahead than Node lets a session hold.
+    maxSessionMemory: 256,
+  });
   session.on("error", () => {});
   return session;
 }

@@ -27,6 +27,17 @@ function failed(changes: Partial<FailedAttempt> = {}): FailedAttempt {
 }
 
 const unavailable = (fields = "") => ({ status: 503, fields });
+/** A response that consists of nothing but its head (gRPC over HTTP/2, "Trailers-Only"). */
+const grpc = (status: string, httpStatus = 200, fields = "") => ({
+  status: httpStatus,
+  fields: `content-type: application/grpc\r\ngrpc-status: ${status}\r\n${fields}`,
+});
+
+/** Every condition there is. */
+const OPTIONS = retryOptions({
+  on: ["connect_failure", "reset_before_response", "refused_stream", "per_try_timeout"],
+  grpcStatuses: [8, 14],
+});
 
 describe("an attempt is made again", () => {
   test.each<[string, Partial<FailedAttempt>, string, number]>([
@@ -70,6 +81,26 @@ describe("an attempt is made again", () => {
       50,
     ],
     [
+      "a stream that was refused, whatever the method",
+      { method: "POST", outcome: failure("STREAM_REFUSED") },
+      "refused_stream",
+      50,
+    ],
+    ["a gRPC status", { outcome: grpc("14") }, "grpc_status_14", 50],
+    [
+      "a gRPC status of a POST with an idempotency key",
+      { method: "POST", hasIdempotencyKey: true, outcome: grpc("8") },
+      "grpc_status_8",
+      50,
+    ],
+    ["a status before a gRPC status", { outcome: grpc("14", 503) }, "status_503", 50],
+    [
+      "Retry-After of a gRPC status",
+      { outcome: grpc("14", 200, "retry-after: 2\r\n") },
+      "grpc_status_14",
+      2000,
+    ],
+    [
       "CONNECT that never connected",
       { method: "CONNECT", switchesProtocol: true, outcome: failure("CONNECT_FAILED") },
       "connect_failure",
@@ -103,7 +134,7 @@ describe("an attempt is made again", () => {
     ["a wait that just fits", { leftMs: 51 }, "reset_before_response", 50],
     ["a signature that is still good", { signatureLeftMs: 51 }, "reset_before_response", 50],
   ])("%s", (_, changes, why, waitMs) => {
-    expect(judge(retryOptions(), failed(changes))).toEqual({ kind: "retry", why, waitMs });
+    expect(judge(OPTIONS, failed(changes))).toEqual({ kind: "retry", why, waitMs });
   });
 
   test("the backoff ends at its bound", () => {
@@ -119,6 +150,23 @@ describe("an attempt is not made again", () => {
     ["not_a_condition", "a status that is not named", { outcome: { status: 500, fields: "" } }, bare],
     ["not_a_condition", "a condition that is not named", {}, { on: ["connect_failure"] }],
     ["not_a_condition", "the policy's own refusal", { outcome: failure("RATE_LIMITED") }, bare],
+    ["not_a_condition", "a refused stream that is not named", { outcome: failure("STREAM_REFUSED") }, bare],
+    ["not_a_condition", "a gRPC status that is not named", { outcome: grpc("14") }, bare],
+    ["not_a_condition", "a gRPC status of success", { outcome: grpc("0") }, { grpcStatuses: [14] }],
+    ["not_a_condition", "a gRPC status that is none", { outcome: grpc("14x") }, { grpcStatuses: [14] }],
+    ["not_a_condition", "a gRPC status beyond the last", { outcome: grpc("17") }, { grpcStatuses: [14] }],
+    [
+      "not_idempotent",
+      "a gRPC status of a POST",
+      { method: "POST", outcome: grpc("14") },
+      { grpcStatuses: [14] },
+    ],
+    [
+      "body_not_kept",
+      "a refused stream whose body is gone",
+      { replayable: false, outcome: failure("STREAM_REFUSED") },
+      { on: ["refused_stream"] },
+    ],
     ["max_retries", "as often as allowed already", { attempt: 3 }, bare],
     [
       "response_begun",

@@ -43,6 +43,20 @@ describe("a call that fails", () => {
     ]);
   });
 
+  test("in gRPC only is sent again when that status is a condition, and costs the budget", async () => {
+    const failed = answer(200, "grpc-status: 14\r\n");
+    const retry = retryOptions({ grpcStatuses: [14] });
+    const { clock, upstream, send } = stage([failed, ok], { retry });
+    const request = call();
+    const sent = watch(send(request));
+    await clock.advance(1000);
+    expect(sent.value).toBe(ok);
+    expect(upstream.requests).toHaveLength(2);
+    expect(trailOf(request)).toEqual([{ kind: "retry", attempt: 1, why: "grpc_status_14", waitMs: 100 }]);
+    const other = stage([failed, ok]);
+    expect(await other.send(call())).toBe(failed);
+  });
+
   test("ends with the last outcome: an error", async () => {
     const { clock, upstream, send } = stage([reset]);
     const request = call();
