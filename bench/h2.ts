@@ -92,8 +92,8 @@ function barsOf(samples: Samples): Bar[] {
     what: `CPU per request, ${subject} to ${reference}`,
     unit: "×",
     measured: samples.ratio("cpu_us_per_request", subject, reference),
-    limit: 1,
-    aim: 0.8,
+    limit: 1.25,
+    aim: 1,
   });
   const kb = (what: string, metric: MetricName, limit: number, aim: number): Bar => {
     const values = samples.values("outrider", metric);

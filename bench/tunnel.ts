@@ -101,8 +101,8 @@ function barsOf(samples: Samples): Bar[] {
       what: "PSS of an idle tunnel",
       unit: "KB",
       measured: idleKb.length === 0 ? undefined : median(idleKb),
-      limit: 32,
-      aim: 16,
+      limit: 64,
+      aim: 32,
     },
   ];
 }

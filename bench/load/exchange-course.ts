@@ -137,7 +137,8 @@ export class ExchangeCourse {
   async #waiting(subject: RoutedSubject): Promise<Measured> {
     await using runner = await this.#start(subject);
     if (runner.pid === undefined) return {};
-    const { idle, open } = this.#counts;
+    const idle = runner.shareOf(this.#counts.idle);
+    const open = runner.shareOf(this.#counts.open);
     await runner.hold(idleBefore);
     const before = await runner.settledMemory();
     await runner.hold(idle);

@@ -14,7 +14,14 @@ type Connection = Http1Connection | Http2Connection;
 /** How many connections are opened at the same time before a run; a backlog that overflows would be measured. */
 const openingMax = 64;
 
-const held: Connection[] = [];
+/** A connection whose first request has been answered. */
+interface Used {
+  readonly connection: Connection;
+  /** Whether the far end has closed it since. */
+  lost: boolean;
+}
+
+const held: Used[] = [];
 
 process.on("message", (command: LoadCommand) => {
   answer(command).then(
@@ -29,7 +36,7 @@ async function answer(command: LoadCommand): Promise<LoadAnswer> {
   if (command.kind === "handshakes") return { report: await shakeHands(command) };
   if (command.kind === "hold") await hold(command);
   else if (command.kind === "ask") ask(command);
-  else for (const connection of held.splice(0)) connection.close();
+  else release();
   return { done: true };
 }
 
@@ -78,7 +85,8 @@ async function shakeHands(run: HandshakeRun): Promise<LoadReport> {
   const shakeNext = async (): Promise<void> => {
     while (loop.take()) {
       const startedMs = performance.now();
-      await exchangeOne(run, (connection) => (connection as Http1Connection).end());
+      const { connection } = await exchangeOne(run);
+      (connection as Http1Connection).end();
       loop.answered(startedMs);
     }
   };
@@ -89,34 +97,43 @@ async function shakeHands(run: HandshakeRun): Promise<LoadReport> {
   return loop.finished;
 }
 
-/** Opens a connection, sends one request over it, and hands it over when the answer was right. */
-async function exchangeOne(
-  run: HandshakeRun | HoldRun,
-  take: (connection: Connection) => void,
-): Promise<void> {
+/** Opens a connection and sends one request over it; rejects unless the answer is right. */
+async function exchangeOne(run: HandshakeRun | HoldRun): Promise<Used> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let used: Used | undefined;
   const connection = await openOne(
     run,
     () => resolve(),
-    (why) => reject(new Error(why)),
+    (why) => {
+      if (used) used.lost = true;
+      reject(new Error(why));
+    },
   );
+  used = { connection, lost: false };
   const silence = setTimeout(() => {
     reject(new Error(`no answer for ${silenceMaxMs / 1000} s on a new connection`));
   }, silenceMaxMs);
   connection.send();
   await promise.finally(() => clearTimeout(silence));
-  take(connection);
+  return used;
 }
 
 async function hold(run: HoldRun): Promise<void> {
-  const holdNext = () => exchangeOne(run, (connection) => held.push(connection));
   for (let left = run.connections; left > 0; left -= openingMax) {
-    await Promise.all(Array.from({ length: Math.min(left, openingMax) }, holdNext));
+    held.push(
+      ...(await Promise.all(Array.from({ length: Math.min(left, openingMax) }, () => exchangeOne(run)))),
+    );
   }
 }
 
 function ask({ connections, streams }: AskRun): void {
-  for (const connection of held.slice(-connections)) {
+  const lost = held.filter((used) => used.lost).length;
+  if (lost > 0) throw new Error(`${lost} of ${held.length} idle connections were closed`);
+  for (const { connection } of held.slice(-connections)) {
     for (let stream = 0; stream < streams; stream++) connection.send();
   }
+}
+
+function release(): void {
+  for (const { connection } of held.splice(0)) connection.close();
 }

@@ -80,6 +80,8 @@ class ListReader {
   tooLarge = false;
   #lines = "";
   #cookie: string | null = null;
+  /** Pairs that are no pseudo-headers have begun. */
+  #regular = false;
 
   get fields(): FieldLines {
     return this.#cookie === null ? this.#lines : `${this.#lines}cookie: ${this.#cookie}\r\n`;
@@ -89,6 +91,7 @@ class ListReader {
   add(name: string, value: string): string {
     if (!VALUE.test(value)) return "a field value with a control character, or a blank at its end";
     if (name.startsWith(":")) return this.#addPseudo(name, value);
+    this.#regular = true;
     if (!NAME.test(name)) return "a field name that is not a token in lower case";
     if (CONNECTION_SPECIFIC.has(name)) return `${name}, which belongs to HTTP/1.1`;
     switch (name) {
@@ -108,19 +111,13 @@ class ListReader {
         this.expect = this.expect === "" ? value.toLowerCase() : `${this.expect}, ${value}`;
         return "";
       case "cookie":
-        this.#cookie = this.#cookie === null ? value : `${this.#cookie}; ${value}`;
+        // An empty crumb would leave a blank at the end of the line.
+        if (value !== "") this.#cookie = this.#cookie === null ? value : `${this.#cookie}; ${value}`;
         return "";
       default:
         if (!DROPPED.has(name)) this.#lines += `${name}: ${value}\r\n`;
         return "";
     }
-  }
-
-  #regular = false;
-
-  /** Pairs that are no pseudo-headers have begun. */
-  regularBegins(): void {
-    this.#regular = true;
   }
 
   #addPseudo(name: string, value: string): string {
@@ -141,10 +138,7 @@ export function fieldLinesOf(raw: readonly string[], limits: ListLimits): Header
     const name = raw[at]!;
     const value = raw[at + 1]!;
     bytes += name.length + value.length + LINE_OVERHEAD_BYTES;
-    if (!name.startsWith(":")) {
-      list.regularBegins();
-      count += 1;
-    }
+    if (!name.startsWith(":")) count += 1;
     list.tooLarge = bytes > limits.headBytesMax || count > limits.headerCountMax;
     list.problem = list.tooLarge
       ? `a header list of more than ${limits.headBytesMax} bytes or ${limits.headerCountMax} fields`

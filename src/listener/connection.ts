@@ -22,6 +22,9 @@ import type { Splice } from "./splice.ts";
 import { joinTunnel } from "./tunnel.ts";
 import { type Phase, waitMsMax, waitOf } from "./waits.ts";
 
+/** The first write brings the reset, the second meets it. */
+const PROBES = 2;
+
 /** See the file's header. */
 export class ClientConnection implements RequestTaker, ServedConnection {
   readonly #socket: Socket;
@@ -40,6 +43,8 @@ export class ClientConnection implements RequestTaker, ServedConnection {
   #keepAlive = false;
   /** Counted in `context.tunnels`. */
   #holdsTunnel = false;
+  /** The application has ended its side during an exchange: how often it has still to be asked whether it listens. */
+  #probesLeft = 0;
   #splice: Splice | null = null;
 
   constructor(accepted: Socket, role: ListenerRole, context: ConnectionContext, home: ConnectionHome) {
@@ -83,6 +88,7 @@ export class ClientConnection implements RequestTaker, ServedConnection {
 
   /** Called every second or so: ends what has waited too long. */
   sweep(nowMs: number): void {
+    this.#probe();
     const { limits, idleTimeoutMs } = this.#context;
     if (this.#splice !== null) return this.#splice.sweep(nowMs, limits.tunnelIdleMs);
     const wait = waitOf(this.#phase, this.#socket, this.#reader.begun, this.#reader.owesBody);
@@ -313,8 +319,23 @@ export class ClientConnection implements RequestTaker, ServedConnection {
     if (this.#phase === "opening") this.#reader.endOpening();
     else if (this.#phase === "head" && this.#reader.begun) {
       this.refuse(new EgressError("BAD_REQUEST", "ended inside a head"));
-    } else if (this.#phase !== "exchange") this.#socket.end();
+    } else if (this.#phase === "exchange") {
+      this.#probesLeft = PROBES;
+      this.#probe();
+    } else this.#socket.end();
   };
+
+  /**
+   * Asks an application that has ended its side whether it still listens: one that gave the call up and closed answers a write with a
+   * reset, which the next write meets. A 100 is what everybody has to pass over (RFC 9110 §15.2.1).
+   */
+  #probe(): void {
+    if (this.#probesLeft === 0 || this.#phase !== "exchange" || this.#writer.begun) return;
+    // A request that broke off has its end already.
+    if (this.#request?.cancelled.value !== undefined) return;
+    this.#probesLeft -= 1;
+    if (this.#head!.minor === 1) this.#writer.interim(100, "");
+  }
 
   #onClose = (): void => {
     const request = this.#request;

@@ -273,13 +273,20 @@ export class Http2Exchange implements BodySink {
   /** The application reset the stream, or its connection is gone. */
   #gone(): void {
     if (this.#request === null) return;
+    const request = this.#request;
     const error = new EgressError("CLIENT_GONE", "the application reset the stream");
+    if (this.#gaveAll()) this.#settle(null);
     this.#incoming?.body.fail(error);
     this.#response?.body.cancel(error);
-    this.#request.cancelled.fire(error);
+    request.cancelled.fire(error);
     this.#settle(error);
     // A stream that was reset with NO_ERROR closes only when what it brought has been read.
     this.#stream.resume();
+  }
+
+  /** The application has every byte that was promised: it need not wait to be told that the stream ends, and curl does not. */
+  #gaveAll(): boolean {
+    return this.#writtenBytes === this.#response?.body.length && this.#stream.writableLength === 0;
   }
 
   #settle(error: EgressError | null): void {

@@ -166,6 +166,7 @@ export class Http2Connections implements Connections {
     const target = dialTarget(reach, request, spoken === "http2" ? HTTP2_ONLY : NEGOTIATED);
     const socket = await this.#parts.dialler.dial(target, dial, dial.facts);
     this.#forgetDial(key, dial);
+    if (socket.destroyed) throw new EgressError("CONNECT_FAILED", "closed at once");
     if (target.tls === null || (socket as TLSSocket).alpnProtocol === "h2") {
       this.#keep(key, socket);
       dial.connected(null);
@@ -174,8 +175,7 @@ export class Http2Connections implements Connections {
       if (!dial.connected(socket)) socket.destroy();
     } else {
       socket.destroy();
-      dial.facts.error = new EgressError("VERSION_REFUSED", "the server's TLS did not agree to h2");
-      throw dial.facts.error;
+      throw new EgressError("VERSION_REFUSED", "the server's TLS did not agree to h2");
     }
   }
 

@@ -16,6 +16,8 @@ import type { InFlight } from "./in-flight.ts";
 
 /** What an exchange reports to the connection that carries it, and asks of it. */
 export interface StreamOwner {
+  /** Something of the response has come. */
+  received(): void;
   /** The exchange is over. */
   done(exchange: Http2Exchange): void;
   /** The stream was closed before the peer had ended it. */
@@ -140,8 +142,8 @@ export class Http2Exchange implements BodySource, BodySink {
   };
 
   #onInterim(_headers: unknown, _flags: number, raw: string[]): void {
-    const { facts, request } = this.#flight;
-    if (facts.firstByteMs === 0) facts.firstByteMs = this.#parts.clock.now();
+    const { request } = this.#flight;
+    this.#headCame();
     const { status, list } = this.#read(raw);
     // RFC 9113 §8.6: there is no 101 here, because there is nothing to switch to.
     if (list.problem !== "" || status >= 200 || status === 101) {
@@ -152,7 +154,7 @@ export class Http2Exchange implements BodySource, BodySink {
 
   #onResponse(_headers: unknown, flags: number, raw: string[]): void {
     const { facts, request } = this.#flight;
-    if (facts.firstByteMs === 0) facts.firstByteMs = this.#parts.clock.now();
+    this.#headCame();
     const { status, list } = this.#read(raw);
     if (list.problem !== "") return this.#refuse(list.problem);
     if (status < 200) return this.#refuse(`final response ${status}`);
@@ -176,6 +178,12 @@ export class Http2Exchange implements BodySource, BodySink {
     this.#respond(status, list.fields, body);
   }
 
+  #headCame(): void {
+    const { facts } = this.#flight;
+    if (facts.firstByteMs === 0) facts.firstByteMs = this.#parts.clock.now();
+    this.#parts.owner.received();
+  }
+
   #respond(status: number, fields: FieldLines, body: Body): void {
     this.#flight.responded = true;
     this.#flight.resolve(new EgressResponse(status, "", fields, body));
@@ -183,6 +191,7 @@ export class Http2Exchange implements BodySource, BodySink {
 
   #onData(chunk: Buffer): void {
     this.#receivedBytes += chunk.length;
+    this.#parts.owner.received();
     if (this.#statedBytes >= 0 && this.#receivedBytes > this.#statedBytes) {
       return this.#refuse("a body longer than its content-length");
     }

@@ -46,6 +46,12 @@ const MORE_OPTIONS = {
 const SILENCE_MS_MAX = 10_000;
 /** The answer to a PING. Overflow: the connection is dead. */
 const PING_MS_MAX = 5000;
+/**
+ * PINGs while nothing of any stream comes, and the time between further ones. gRPC servers end a connection that has more than two
+ * in less than 5 minutes each behind the first (grpc-go `keepalive.EnforcementPolicy`, gRPC core GRPC_ARG_HTTP2_MAX_PING_STRIKES).
+ */
+const PINGS_MAX = 3;
+const PING_SPACING_MS = 310_000;
 
 /** See the file's header. Made around a socket that is connected and, where asked for, verified. */
 export class Http2Session {
@@ -71,6 +77,9 @@ export class Http2Session {
   /** Why the connection as a whole ended. */
   #failure: EgressError | null = null;
   #unanswered: Timer | null = null;
+  /** PINGs since something of a stream came, and when the last was sent. */
+  #pings = 0;
+  #pingedMs = 0;
 
   constructor(
     key: string,
@@ -151,17 +160,20 @@ export class Http2Session {
     if (silent && wait === "peer") this.ping();
   }
 
-  /** Asks the peer for a sign of life; without one the connection ends and the calls on it fail. */
+  /** Asks the peer for a sign of life, unless it has been asked too often; without one the connection ends and its calls fail. */
   ping(): void {
-    if (this.#unanswered !== null || this.#session.destroyed) return;
+    // Node sends none on a connection that goes away; idle_timeout bounds what is left on it.
+    if (this.#unanswered !== null || this.#session.closed || this.#session.destroyed) return;
+    const nowMs = this.#clock.now();
+    if (this.#pings >= PINGS_MAX && nowMs - this.#pingedMs < PING_SPACING_MS) return;
+    this.#pings += 1;
+    this.#pingedMs = nowMs;
     this.#unanswered = this.#clock.after(PING_MS_MAX, () => {
       this.#failure = new EgressError("UPSTREAM_RESET", `no answer to a PING in ${PING_MS_MAX} ms`);
       this.destroy();
     });
-    // A callback with an error is that of a connection that ends; how it ended is told elsewhere.
-    this.#session.ping((error) => {
-      if (error === null) this.#answered();
-    });
+    // Also called when the connection begins to go away, which answers the question too.
+    this.#session.ping(() => this.#answered());
   }
 
   /** Ends it; calls under way fail. */
@@ -221,6 +233,9 @@ export class Http2Session {
       this.#idleWallMs = this.#clock.wall();
       if (this.#leaving) setImmediate(() => this.destroy());
       else this.#owner.idle(this);
+    },
+    received: (): void => {
+      this.#pings = 0;
     },
     brokeOff: (stream: ClientHttp2Stream): void => outlive(this.#native, stream),
     failureOf: (stream: ClientHttp2Stream, error: Error | null): EgressError => {

@@ -55,8 +55,10 @@ export class SharedDial implements Cancellable {
   }
 
   /** There is no connection. */
-  failed(error: unknown): void {
-    for (const waiter of this.#settle()) waiter.reject(asEgressError(error));
+  failed(cause: unknown): void {
+    const error = asEgressError(cause);
+    this.facts.error = error;
+    for (const waiter of this.#settle()) waiter.reject(error);
   }
 
   #settle(): readonly Waiter[] {

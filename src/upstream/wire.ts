@@ -273,7 +273,7 @@ export class Wire implements BodySource {
       this.#close();
       return;
     }
-    if (this.socket.isPaused()) this.socket.resume();
+    if (this.#heldBack || this.socket.isPaused()) this.socket.resume();
     this.#heldBack = false;
     this.#idleNowMs = this.#clock.now();
     this.#idleWallMs = this.#clock.wall();

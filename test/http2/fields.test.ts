@@ -40,6 +40,7 @@ describe("a header list becomes field lines", () => {
   });
 
   test("with the crumbs of a cookie in one line (RFC 9113 §8.2.3)", () => {
+    expect(read("cookie", "", "cookie", "a=1", "cookie", "").fields).toBe("cookie: a=1\r\n");
     expect(read("cookie", "a=1", "x", "y", "cookie", "b=2").fields).toBe("x: y\r\ncookie: a=1; b=2\r\n");
   });
 

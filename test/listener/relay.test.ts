@@ -5,6 +5,7 @@ import { systemClock } from "../../src/clock.ts";
 import { EgressResponse, type Outcome, type Send } from "../../src/exchange.ts";
 import { bind } from "../../src/listener/bind.ts";
 import { Listener } from "../../src/listener/listener.ts";
+import { eventually } from "../kit/eventually.ts";
 import { testConfig } from "../kit/proxy.ts";
 import { rawClient } from "../kit/raw-client.ts";
 
@@ -40,6 +41,7 @@ test.each<[string, Send]>([
     else expect(client).toBe("ECONNRESET");
     expect(outcomes.map(({ error }) => error?.code)).toEqual(Array(connection).fill("INTERNAL"));
   }
-  expect(listener.open()).toEqual({ connections: 0, tunnels: 0 });
+  await eventually("both to be closed", () => listener.open().connections === 0);
+  expect(listener.open().tunnels).toBe(0);
   await listener.drain(0);
 });

@@ -46,9 +46,11 @@ test("a connection that is shared goes to nobody in particular, and each call le
 
 test("a dial that fails fails every call that waits", async () => {
   const dial = new SharedDial();
-  const waiting = [dial.join(request(), facts()), dial.join(request(), facts())];
+  const noted = facts();
+  const waiting = [dial.join(request(), noted), dial.join(request(), facts())];
   const error = new EgressError("CONNECT_FAILED", "test");
   dial.failed(error);
+  expect(noted.error).toBe(error);
   for (const { status, ...rest } of await Promise.allSettled(waiting)) {
     expect([status, rest]).toEqual(["rejected", { reason: error }]);
   }
