@@ -265,7 +265,7 @@ export const ERROR_CODES = facts({
     blame: "upstream",
     reached: "final",
     stage: "upstream",
-    meaning: "The upstream's answer is not valid HTTP/1.1, or it can be read in more than one way.",
+    meaning: "The upstream's answer is not valid HTTP, or it can be read in more than one way.",
   },
   UPSTREAM_TIMEOUT: {
     status: 504,

@@ -97,7 +97,7 @@ export function createProxy(
     send,
     admits,
     interception,
-    upstreamBufferedBytes: () => 0,
+    upstreamBufferedBytes: () => upstream.bufferedBytes(),
   });
 
   // A thaw: idle connections slept as long as the sandbox did. The end: calls in flight first, then their connections.

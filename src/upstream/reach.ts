@@ -70,7 +70,9 @@ export function overTls(request: EgressRequest): EgressRequest {
  * @throws EgressError IDENTITY_UNAVAILABLE
  */
 export function dialTarget(reach: Reach, request: EgressRequest, alpn: readonly string[]): DialTarget {
-  const tls = request.method === "CONNECT" ? reach.tunnelOverTls : request.scheme === "https";
+  // A tunnel that was asked for by name is the application's own business, TLS included.
+  const isTunnel = request.method === "CONNECT";
+  const tls = isTunnel ? reach.tunnelOverTls && request.destination !== "" : request.scheme === "https";
   return {
     host: reach.address?.host ?? request.host,
     port: reach.address?.port ?? request.port,

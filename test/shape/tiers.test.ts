@@ -127,6 +127,18 @@ describe("the warm tier of the layer", () => {
     expect(warm.outside).toEqual(["node:crypto", "node:dns", "node:fs", "node:net", "node:tls"]);
   });
 
+  test("leaves HTTP/2 to the first call that speaks it", () => {
+    const loaded = warm.sources.filter((file) =>
+      /^src\/(?:http2\/native|(?:listener|upstream)\/(?:http2-connection|http2-exchange|http2-session|shared-dial))/.test(
+        file,
+      ),
+    );
+    expect(loaded).toEqual([]);
+    const later = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+    expect(later).toContain("src/upstream/http2-session.ts");
+    expect(later).toContain("src/listener/http2-connection.ts");
+  });
+
   test("weighs between 60 and 200 KiB", () => {
     expect(warm.bytes).toBeGreaterThan(60 * 1024);
     expect(warm.bytes).toBeLessThan(200 * 1024);
