@@ -183,10 +183,10 @@ export class RequestReader {
     else this.#begin(read.head, target, bytes, read.next);
   }
 
-  /** What is no head may be HTTP/2, where it is known which host is meant. */
+  /** What is no head may be HTTP/2 with prior knowledge. */
   #refuseHead(error: EgressError, bytes: Buffer): void {
-    if (this.#role.kind === "proxy" || !isPreface(bytes)) return this.#taker.refuse(error);
-    this.#taker.handOver({ kind: "h2", role: this.#role }, bytes);
+    if (isPreface(bytes)) this.#taker.handOver({ kind: "h2", role: this.#role }, bytes);
+    else this.#taker.refuse(error);
   }
 
   /** What is not HTTP from its first byte on. Returns whether it was. */

@@ -1,5 +1,6 @@
 /** Faults of the proxy's own process: what the application sees when it is gone. */
 import { describe, expect, test } from "vitest";
+import { eventually } from "../kit/eventually.ts";
 import { ok, scriptedOrigin, silence, step } from "../kit/origin.ts";
 import { startProgram } from "../kit/program.ts";
 import { get } from "../kit/proxy.ts";
@@ -24,6 +25,7 @@ describe("fault 20: a proxy that is killed (SIGKILL)", () => {
     expect(waiting.received).toBe("");
     expect(tunnel.unread).toBe("");
     await Promise.all(origin.connections.map((peer) => peer.gone()));
+    await eventually("the process to be gone", () => !program.alive);
     await expect(rawClient(program.port)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 

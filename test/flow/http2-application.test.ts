@@ -1,4 +1,4 @@
-/** Applications that speak HTTP/2: by prior knowledge to a local port and inside a tunnel, and in TLS that is opened. */
+/** Applications that speak HTTP/2: by prior knowledge to the proxy and to a local port, inside a tunnel, and in TLS that is opened. */
 import { constants } from "node:http2";
 import { describe, expect, test } from "vitest";
 import { certificate } from "../kit/certificates.ts";
@@ -9,97 +9,100 @@ import { HOST, originFor, type Scene, scene } from "../kit/http2-scene.ts";
 import { field } from "../kit/message.ts";
 import { answer, ok, scriptedOrigin, step } from "../kit/origin.ts";
 
-describe.each(["a local port", "a tunnel", "TLS that is opened"] as const)("HTTP/2 over %s", (carrier) => {
-  test("is served, request by request, by an origin of HTTP/1.1", async () => {
-    await using origin = await originFor(carrier, [ok("1", "X-Up: a\r\nX-Up: b\r\n"), ok("2")]);
-    await using at = await scene(carrier, origin);
-    const first = await callHttp2(at.session, { ":path": "/a?b", "x-app": "1" });
-    expect(first).toMatchObject({ status: 200, body: "1", code: 0 });
-    expect(first.headers["x-up"]).toBe("a, b");
-    expect(first.headers["content-length"]).toBe("1");
-    expect(await callHttp2(at.session, { ":path": "/c" })).toMatchObject({ status: 200, body: "2" });
-    expect(origin.requests.map(({ startLine }) => startLine)).toEqual([
-      "GET /a?b HTTP/1.1",
-      "GET /c HTTP/1.1",
-    ]);
-    expect(origin.requests[0]!.fields).toEqual([
-      ["Host", at.authority],
-      ["x-app", "1"],
-    ]);
-  });
-
-  test("keeps the length of a body that states one, and chunks one that does not", async () => {
-    await using origin = await originFor(carrier, [ok()]);
-    await using at = await scene(carrier, origin);
-    const post = { ":method": "POST", ":path": "/" };
-    await callHttp2(at.session, { ...post, "content-length": "5" }, "12345");
-    await callHttp2(at.session, post, "12345");
-    await callHttp2(at.session, { ...post, "content-length": "0" });
-    await callHttp2(at.session, post);
-    const framing = origin.requests.map((request) => [
-      field(request, "content-length"),
-      field(request, "transfer-encoding"),
-      request.body.toString(),
-    ]);
-    expect(framing).toEqual([
-      ["5", undefined, "12345"],
-      [undefined, "chunked", "12345"],
-      ["0", undefined, ""],
-      [undefined, undefined, ""],
-    ]);
-  });
-
-  test("brings a body of many windows both ways, byte for byte", async () => {
-    const body = Array.from({ length: 300_000 }, (_, at) => String.fromCharCode(at % 251))
-      .join("")
-      .repeat(10);
-    const echo = step(async ({ peer, request }) => {
-      await peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${request.body.length}\r\n\r\n`);
-      await peer.write(request.body);
-      return true;
+describe.each(["the proxy's own port", "a local port", "a tunnel", "TLS that is opened"] as const)(
+  "HTTP/2 over %s",
+  (carrier) => {
+    test("is served, request by request, by an origin of HTTP/1.1", async () => {
+      await using origin = await originFor(carrier, [ok("1", "X-Up: a\r\nX-Up: b\r\n"), ok("2")]);
+      await using at = await scene(carrier, origin);
+      const first = await callHttp2(at.session, { ":path": "/a?b", "x-app": "1" });
+      expect(first).toMatchObject({ status: 200, body: "1", code: 0 });
+      expect(first.headers["x-up"]).toBe("a, b");
+      expect(first.headers["content-length"]).toBe("1");
+      expect(await callHttp2(at.session, { ":path": "/c" })).toMatchObject({ status: 200, body: "2" });
+      expect(origin.requests.map(({ startLine }) => startLine)).toEqual([
+        "GET /a?b HTTP/1.1",
+        "GET /c HTTP/1.1",
+      ]);
+      expect(origin.requests[0]!.fields).toEqual([
+        ["Host", at.authority],
+        ["x-app", "1"],
+      ]);
     });
-    await using origin = await originFor(carrier, [echo]);
-    await using at = await scene(carrier, origin);
-    const back = await callHttp2(at.session, { ":method": "POST", ":path": "/" }, body);
-    expect(back.status).toBe(200);
-    expect(back.body === body).toBe(true);
-  });
 
-  test("is forgotten when the application leaves, calls under way and all", async () => {
-    await using origin = await originFor(carrier, [step(() => false)]);
-    await using at = await scene(carrier, origin);
-    const calls = [1, 2, 3].map(() => callHttp2(at.session, { ":path": "/" }));
-    await eventually("the calls at the origin", () => origin.requests.length === 3);
-    at.session.destroy();
-    await Promise.all(calls);
-    await eventually("no connection", () => at.proxy.proxy.listener.open().connections === 0);
-    await eventually("no call", () => origin.connections.every(({ parting }) => parting !== null));
-  });
-
-  test("is served by an origin of HTTP/2 with trailers both ways", async () => {
-    const tls = carrier === "TLS that is opened" ? certificate("server") : null;
-    await using origin = await http2Origin(
-      ({ stream, body }) => {
-        stream.respond({ ":status": 200 }, { waitForTrailers: true });
-        stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": ["1", "2"] }));
-        stream.end(body);
-      },
-      { tls },
-    );
-    await using at = await scene(carrier, origin, { more: { http_version: "auto" } });
-    const stream = at.session.request({ ":method": "POST", ":path": "/" }, { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers({ "x-req": "3" }));
-    const answered = readHttp2(stream);
-    stream.end("body");
-    expect(await answered).toMatchObject({
-      status: 200,
-      body: "body",
-      trailers: { "x-sum": "1, 2" },
-      code: 0,
+    test("keeps the length of a body that states one, and chunks one that does not", async () => {
+      await using origin = await originFor(carrier, [ok()]);
+      await using at = await scene(carrier, origin);
+      const post = { ":method": "POST", ":path": "/" };
+      await callHttp2(at.session, { ...post, "content-length": "5" }, "12345");
+      await callHttp2(at.session, post, "12345");
+      await callHttp2(at.session, { ...post, "content-length": "0" });
+      await callHttp2(at.session, post);
+      const framing = origin.requests.map((request) => [
+        field(request, "content-length"),
+        field(request, "transfer-encoding"),
+        request.body.toString(),
+      ]);
+      expect(framing).toEqual([
+        ["5", undefined, "12345"],
+        [undefined, "chunked", "12345"],
+        ["0", undefined, ""],
+        [undefined, undefined, ""],
+      ]);
     });
-    expect(origin.requests[0]!.trailers).toEqual(["x-req", "3"]);
-  });
-});
+
+    test("brings a body of many windows both ways, byte for byte", async () => {
+      const body = Array.from({ length: 300_000 }, (_, at) => String.fromCharCode(at % 251))
+        .join("")
+        .repeat(10);
+      const echo = step(async ({ peer, request }) => {
+        await peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${request.body.length}\r\n\r\n`);
+        await peer.write(request.body);
+        return true;
+      });
+      await using origin = await originFor(carrier, [echo]);
+      await using at = await scene(carrier, origin);
+      const back = await callHttp2(at.session, { ":method": "POST", ":path": "/" }, body);
+      expect(back.status).toBe(200);
+      expect(back.body === body).toBe(true);
+    });
+
+    test("is forgotten when the application leaves, calls under way and all", async () => {
+      await using origin = await originFor(carrier, [step(() => false)]);
+      await using at = await scene(carrier, origin);
+      const calls = [1, 2, 3].map(() => callHttp2(at.session, { ":path": "/" }));
+      await eventually("the calls at the origin", () => origin.requests.length === 3);
+      at.session.destroy();
+      await Promise.all(calls);
+      await eventually("no connection", () => at.proxy.proxy.listener.open().connections === 0);
+      await eventually("no call", () => origin.connections.every(({ parting }) => parting !== null));
+    });
+
+    test("is served by an origin of HTTP/2 with trailers both ways", async () => {
+      const tls = carrier === "TLS that is opened" ? certificate("server") : null;
+      await using origin = await http2Origin(
+        ({ stream, body }) => {
+          stream.respond({ ":status": 200 }, { waitForTrailers: true });
+          stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": ["1", "2"] }));
+          stream.end(body);
+        },
+        { tls },
+      );
+      await using at = await scene(carrier, origin, { more: { http_version: "auto" } });
+      const stream = at.session.request({ ":method": "POST", ":path": "/" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "x-req": "3" }));
+      const answered = readHttp2(stream);
+      stream.end("body");
+      expect(await answered).toMatchObject({
+        status: 200,
+        body: "body",
+        trailers: { "x-sum": "1, 2" },
+        code: 0,
+      });
+      expect(origin.requests[0]!.trailers).toEqual(["x-req", "3"]);
+    });
+  },
+);
 
 describe("an application that speaks HTTP/2", () => {
   test("gets trailers of chunked answers, and its own arrive in chunks", async () => {

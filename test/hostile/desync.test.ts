@@ -31,7 +31,7 @@ describe("S5: in a pipeline, a request that is refused ends it:", () => {
   test.each([
     [
       "CL.TE",
-      (o: Origin) => absolute(o, "POST", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\n",
+      (o: Origin) => `${absolute(o, "POST", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n")}0\r\n\r\n`,
     ],
     ["an odd length", (o: Origin) => absolute(o, "POST", "Content-Length: 1_0\r\n")],
     ["a bare CR", (o: Origin) => absolute(o, "GET", "X: a\rb\r\n")],
@@ -41,7 +41,7 @@ describe("S5: in a pipeline, a request that is refused ends it:", () => {
     ["a response", () => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
     [
       "a chunk too long for its size",
-      (o: Origin) => absolute(o, "POST", "Transfer-Encoding: chunked\r\n") + "1\r\nab\r\n0\r\n\r\n",
+      (o: Origin) => `${absolute(o, "POST", "Transfer-Encoding: chunked\r\n")}1\r\nab\r\n0\r\n\r\n`,
     ],
   ])("%s", async (_, odd) => {
     await using origin = await scriptedOrigin([mirror()]);

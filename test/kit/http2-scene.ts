@@ -21,7 +21,7 @@ export interface SceneOptions {
 }
 
 /** How HTTP/2 comes to the proxy. */
-export type Carrier = "a local port" | "a tunnel" | "TLS that is opened";
+export type Carrier = "the proxy's own port" | "a local port" | "a tunnel" | "TLS that is opened";
 
 /** A session to the origin, and what calls it has to name. */
 export interface Scene extends AsyncDisposable {
@@ -69,6 +69,7 @@ async function sessionOver(
   proxy: TestProxy,
   authority: string,
 ): Promise<ClientHttp2Session> {
+  if (carrier === "the proxy's own port") return http2Session(authority, proxy.port);
   if (carrier === "a local port") return http2Session(authority, proxy.localPorts.get("api")!);
   const socket = await tunnelSocket(proxy.port, authority);
   if (carrier === "a tunnel") return http2Session(authority, socket);

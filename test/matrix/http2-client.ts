@@ -58,8 +58,9 @@ export class Http2Client implements MatrixClient {
   }
 }
 
+/** Resets the stream. Not by `close`, which ends our side of it first: a body that has been ended is whole. */
 function leave(stream: ClientHttp2Stream): "left" {
-  stream.close(constants.NGHTTP2_CANCEL);
+  stream.destroy(new Error("left"));
   return "left";
 }
 

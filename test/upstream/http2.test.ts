@@ -313,7 +313,12 @@ test("a tunnel of a destination that originates TLS speaks it by itself, without
   await using origin = await scriptedOrigin([ok()], { tls: { ...tls, ALPNProtocols: ["http/1.1"] } });
   using sending = new Sending({ port: origin.port, reach: { tunnelOverTls: true } });
   const { port } = origin;
-  const request = sending.request({ method: "CONNECT", path: `127.0.0.1:${port}`, httpVersion: 1 });
+  const request = sending.request({
+    destination: "db",
+    method: "CONNECT",
+    path: `127.0.0.1:${port}`,
+    httpVersion: 1,
+  });
   const { tunnel } = await sending.head(request);
   tunnel!.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   const [chunk] = await new Promise<[Buffer]>((resolve) =>

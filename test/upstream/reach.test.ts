@@ -67,11 +67,12 @@ describe("where a call is dialled", () => {
   });
 
   test.each([
-    [false, null],
-    [true, client],
-  ])("in a tunnel, over TLS of our own: %s", (tunnelOverTls, tls) => {
-    const target = dialTarget(reach({ tunnelOverTls }), request({ method: "CONNECT", scheme: "http" }), []);
-    expect(target.tls).toBe(tls);
+    ["of a destination without TLS", false, "db", null],
+    ["of a destination's own port, over TLS of our own", true, "db", client],
+    ["that was asked for by name, as the application's own business", true, "", null],
+  ])("in a tunnel %s", (_, tunnelOverTls, destination, tls) => {
+    const tunnel = request({ method: "CONNECT", scheme: "http", destination });
+    expect(dialTarget(reach({ tunnelOverTls }), tunnel, []).tls).toBe(tls);
   });
 });
 
