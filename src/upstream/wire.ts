@@ -227,8 +227,9 @@ export class Wire implements BodySource {
       this.#over(exchange, end === bytes.length);
       return true;
     }
-    this.#heldBack = reader.full;
-    return !reader.full;
+    // A read of the same burst that brings no body must not pass for the receiver's word that it takes more.
+    if (reader.full) this.#heldBack = true;
+    return !this.#heldBack;
   }
 
   /** 101: the socket belongs to whoever asked. `rest` came right behind it. */
