@@ -66,6 +66,8 @@ export class RequestReader {
   #incoming: IncomingBody | null = null;
   /** A tunnel that has been promised. */
   #opening: Opening | null = null;
+  /** A request has come. */
+  #requested = false;
   /** The SOCKS dialogue has begun, and its request is to come. */
   #greeted = false;
   /** The bytes that are being read are only lent, and have to be copied to be kept. */
@@ -183,9 +185,9 @@ export class RequestReader {
     else this.#begin(read.head, target, bytes, read.next);
   }
 
-  /** What is no head may be HTTP/2 with prior knowledge. */
+  /** What is no head may be HTTP/2 with prior knowledge, which begins a connection and never comes behind a request. */
   #refuseHead(error: EgressError, bytes: Buffer): void {
-    if (isPreface(bytes)) this.#taker.handOver({ kind: "h2", role: this.#role }, bytes);
+    if (!this.#requested && isPreface(bytes)) this.#taker.handOver({ kind: "h2", role: this.#role }, bytes);
     else this.#taker.refuse(error);
   }
 
@@ -302,6 +304,7 @@ export class RequestReader {
         : Body.of(bytes.latin1Slice(bodyAt, next));
     const request = captureRequest(head, target, this.#role, body, nextCallId(), clock.now());
     this.#pending = null;
+    this.#requested = true;
     this.#taker.begin(head, request);
     if (this.#incoming !== null) this.#feed(this.#incoming, bytes, next);
     else if (next < bytes.length) this.#keep(bytes.subarray(next));
