@@ -120,7 +120,11 @@ await emit(
   },
   {
     ...layer,
-    entryPoints: { proxy: "src/proxy.ts", compile: "src/config/compile.ts" },
+    entryPoints: {
+      proxy: "src/proxy.ts",
+      compile: "src/config/compile.ts",
+      fleet: "src/fleet/fleet.ts",
+    },
     outExtension: { ".js": ".mjs" },
     chunkNames: "[name]-[hash]",
   },

@@ -35,6 +35,8 @@ export interface BenchResult {
   readonly notes: readonly string[];
   /** A sentence for each subject that did not run, with its name and the reason. */
   readonly skipped: readonly string[];
+  /** What the rows look like; `--write-results` writes it beside RESULTS.md. */
+  readonly picture?: { readonly file: string; readonly svg: string };
 }
 
 /** One question, answered by a measurement. */

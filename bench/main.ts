@@ -9,15 +9,28 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Bench, BenchOptions, BenchResult } from "./bench.ts";
 import { coldStart } from "./cold-start.ts";
+import { fleet } from "./fleet.ts";
 import { h2 } from "./h2.ts";
 import { intercept } from "./intercept.ts";
 import { passthrough } from "./passthrough.ts";
+import { policyChain } from "./policy-chain.ts";
 import { replaceSection, toJson, toMarkdown } from "./report.ts";
+import { resilience } from "./resilience.ts";
 import { tunnel } from "./tunnel.ts";
 
-const benches: readonly Bench[] = [passthrough, coldStart, tunnel, intercept, h2];
+const benches: readonly Bench[] = [
+  passthrough,
+  coldStart,
+  tunnel,
+  intercept,
+  h2,
+  resilience,
+  policyChain,
+  fleet,
+];
 
-const resultsFile = fileURLToPath(new URL("RESULTS.md", import.meta.url));
+const besides = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const resultsFile = besides("RESULTS.md");
 const resultsHead =
   "# Measured\n\nWritten by `npm run bench -- NAME --write-results`; each run replaces the section of its bench.\n";
 
@@ -31,7 +44,7 @@ ${benches.map(({ name, question }) => `  ${name.padEnd(14)} ${question}`).join("
 
 Options:
   --json FILE        write {bench, machine, versions, seed, rows} to FILE; a list of these for several benches
-  --write-results    replace the section of each bench in bench/RESULTS.md
+  --write-results    replace the section of each bench in bench/RESULTS.md, and its picture
   --seed N           repeat the order of subjects and the payloads of an earlier run (0..${seedMax})
   --rounds N         measure each subject N times (1..${roundsMax})
   --quick            tiny counts: shows that a bench works, measures nothing worth keeping
@@ -111,7 +124,10 @@ async function run({ chosen, options, json, writeResults }: Request): Promise<vo
     results.push(result);
     const section = toMarkdown(result, date);
     process.stdout.write(coloured(`${section}\n`));
-    if (writeResults) writeFileSync(resultsFile, replaceSection(readResults(), result.bench, section));
+    if (writeResults) {
+      writeFileSync(resultsFile, replaceSection(readResults(), result.bench, section));
+      if (result.picture !== undefined) writeFileSync(besides(result.picture.file), result.picture.svg);
+    }
   }
   if (json !== undefined) {
     const written = results.length === 1 ? toJson(results[0]!) : results.map(toJson);

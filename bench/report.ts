@@ -19,11 +19,18 @@ export type MetricName =
   | "connects_per_s"
   | "idle_connection_kb"
   | "open_exchange_kb"
+  | "call_p50_us"
+  | "call_p99_us"
   | "p50_us"
   | "p99_us"
   | "pss_kb"
   | "rss_kb"
-  | "register_ms";
+  | "register_ms"
+  | "chain_us_per_call"
+  | "success_percent"
+  | "brown_out_success_percent"
+  | "amplification"
+  | "recover_s";
 
 /** One subject's metrics: for each metric its median under its name, beside it `_min` and `_max`. */
 export interface Row {
@@ -42,7 +49,7 @@ export interface Ratios {
 /** A limit that a run is held against. */
 export interface Bar {
   readonly what: string;
-  readonly unit: "×" | "MB" | "KB";
+  readonly unit: "×" | "MB" | "KB" | "s" | "µs";
   /** Which figures are better; the smaller ones unless it says otherwise. */
   readonly better?: "less" | "more";
   /** Undefined when one of its subjects did not run. */
@@ -73,10 +80,17 @@ const columns: Readonly<
   connects_per_s: { title: "connections/s", show: (value) => value.toFixed(0) },
   idle_connection_kb: { title: "KB/idle connection", show: (value) => value.toFixed(1) },
   open_exchange_kb: { title: "KB/open exchange", show: (value) => value.toFixed(1) },
+  call_p50_us: { title: "p50 µs/call", show: (value) => value.toFixed(2) },
+  call_p99_us: { title: "p99 µs/call", show: (value) => value.toFixed(2) },
   p50_us: { title: "p50 µs, 1 connection", show: (value) => value.toFixed(0) },
   p99_us: { title: "p99 µs, 64 connections", show: (value) => value.toFixed(0) },
   pss_kb: { title: "PSS MB", show: (value) => (value / 1024).toFixed(1) },
   rss_kb: { title: "RSS MB", show: (value) => (value / 1024).toFixed(1) },
+  chain_us_per_call: { title: "stages alone µs/call", show: (value) => value.toFixed(2) },
+  success_percent: { title: "success %", show: (value) => value.toFixed(1) },
+  brown_out_success_percent: { title: "in the brown-out %", show: (value) => value.toFixed(1) },
+  amplification: { title: "attempts/call", show: (value) => value.toFixed(2) },
+  recover_s: { title: "recovered after s", show: (value) => value.toFixed(1) },
 };
 
 /** Collects what each round measured of each subject, and gives rows in the order in which subjects were named. */
@@ -172,6 +186,7 @@ export function toMarkdown(result: BenchResult, date: string): string {
     "",
     ...barTable(result.bars),
   ];
+  if (result.picture !== undefined) lines.push("", `![${result.bench}](${result.picture.file})`);
   const remarks = [...result.notes, ...result.skipped];
   if (remarks.length > 0) lines.push("", ...remarks.map((remark) => `- ${remark}`));
   return `${lines.join("\n")}\n`;

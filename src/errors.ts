@@ -111,6 +111,13 @@ export const ERROR_CODES = facts({
     stage: "listener",
     meaning: "No byte passed through the tunnel for limits.tunnel_idle.",
   },
+  SUPERSEDED: {
+    status: 0,
+    blame: "proxy",
+    reached: "final",
+    stage: "retry",
+    meaning: "Another attempt of the call took the place of this one.",
+  },
   CLIENT_GONE: {
     status: 0,
     blame: "client",
@@ -146,6 +153,34 @@ export const ERROR_CODES = facts({
     reached: "final",
     stage: "concurrency limit",
     meaning: "The destination has as many calls in flight as its policy allows.",
+  },
+  CIRCUIT_OPEN: {
+    status: 503,
+    blame: "proxy",
+    reached: "unsent",
+    stage: "circuit breaker",
+    meaning: "The destination has failed too often; it is not called for a while.",
+  },
+  BUDGET_SPENT: {
+    status: 429,
+    blame: "proxy",
+    reached: "final",
+    stage: "invocation budget",
+    meaning: "The invocation has spent what limits.per_invocation allows it.",
+  },
+  LOOP_DETECTED: {
+    status: 508,
+    blame: "client",
+    reached: "final",
+    stage: "capture",
+    meaning: "The call has come through this proxy before.",
+  },
+  FAULT_INJECTED: {
+    status: 503,
+    blame: "upstream",
+    reached: "unsent",
+    stage: "fault",
+    meaning: "The policy makes this call fail on purpose.",
   },
   OVERLOADED: {
     status: 503,

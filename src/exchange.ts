@@ -33,6 +33,23 @@ export type TrailEntry =
   | { readonly kind: "would_deny"; readonly rule: string }
   | { readonly kind: "denied"; readonly rule: string }
   | { readonly kind: "trace"; readonly traceId: string; readonly spanId: string }
+  | { readonly kind: "hedge"; readonly attempt: number; readonly afterMs: number; readonly won: boolean }
+  | { readonly kind: "breaker"; readonly from: string; readonly to: string; readonly why: string }
+  | { readonly kind: "ejected"; readonly endpoint: string; readonly why: string }
+  | { readonly kind: "split"; readonly host: string }
+  /** A stage left the call, or a part of it, as it was. */
+  | { readonly kind: "skipped"; readonly stage: string; readonly why: string }
+  | { readonly kind: "fallback"; readonly why: string; readonly ageMs: number }
+  | { readonly kind: "fault"; readonly fault: string }
+  | {
+      readonly kind: "mirror";
+      readonly host: string;
+      readonly status: number;
+      readonly primaryStatus: number;
+      readonly sameShape: boolean;
+      readonly latencyMs: number;
+      readonly primaryLatencyMs: number;
+    }
   | { readonly kind: "tunnel"; readonly bytesUp: number; readonly bytesDown: number }
   /** `grpc-status` of the response, from its head or its trailers. */
   | { readonly kind: "grpc"; readonly status: number };
@@ -89,6 +106,7 @@ export type RequestChanges = {
     | "scheme"
     | "host"
     | "port"
+    | "address"
     | "path"
     | "fields"
     | "body"
@@ -108,6 +126,8 @@ export class EgressRequest {
   /** Lower case, no brackets: a name or the text of an IP address. */
   readonly host: string;
   readonly port: number;
+  /** Where to dial instead of where the destination says, chosen by a stage (port 0: the call's own); `null`: as the destination says. */
+  readonly address: { readonly host: string; readonly port: number } | null;
   /** The origin-form target exactly as it came, never decoded or normalised (signatures cover it); `host:port` for CONNECT. */
   readonly path: string;
   readonly fields: FieldLines;
@@ -143,6 +163,7 @@ export class EgressRequest {
     this.scheme = parts.scheme;
     this.host = parts.host;
     this.port = parts.port;
+    this.address = from === undefined ? null : from.address;
     this.path = parts.path;
     this.fields = parts.fields;
     this.body = parts.body ?? EMPTY_BODY;
@@ -166,6 +187,7 @@ export class EgressRequest {
     if (changes.scheme !== undefined) copy.scheme = changes.scheme;
     if (changes.host !== undefined) copy.host = changes.host;
     if (changes.port !== undefined) copy.port = changes.port;
+    if (changes.address !== undefined) copy.address = changes.address;
     if (changes.path !== undefined) copy.path = changes.path;
     if (changes.fields !== undefined) copy.fields = changes.fields;
     if (changes.body !== undefined) copy.body = changes.body;

@@ -8,6 +8,7 @@ import { systemClock } from "../../src/clock.ts";
 import { findPolicy } from "../../src/config/find.ts";
 import { ConfigError, loadPolicy } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/types.ts";
+import type { Fleet } from "../../src/fleet/fleet.ts";
 import type { Interception } from "../../src/identity/interception.ts";
 import { intercepts } from "../../src/identity/intercepts.ts";
 import { Lifecycle } from "../../src/lifecycle.ts";
@@ -86,6 +87,18 @@ function publish(port: number | "off", trustDirectory: string, env: NodeJS.Proce
   }
 }
 
+/** What sandboxes share, where the policy says so; loaded only then. */
+async function fleetOf({ fleet }: Config, env: NodeJS.ProcessEnv): Promise<{ fleet?: Fleet }> {
+  if (fleet === null) return {};
+  const { createFleet } = await import("../../src/fleet/fleet.ts");
+  const password = env[fleet.passwordEnv] ?? "";
+  const identity = identityOf(env);
+  return { fleet: createFleet(fleet, { clock: systemClock, password, identity, report: say }) };
+}
+
+const identityOf = (env: NodeJS.ProcessEnv): string =>
+  env.OUTRIDER_IDENTITY || env.AWS_LAMBDA_FUNCTION_NAME || "";
+
 /** Writes each line of `text` with the program's name, since other extensions share the log. */
 function say(text: string): void {
   process.stderr.write(text.replace(/^/gm, "outrider: ").concat("\n"));
@@ -137,11 +150,20 @@ async function main(env: NodeJS.ProcessEnv): Promise<number> {
   const lifecycle = new Lifecycle(clock);
   process.on("uncaughtException", surviveDefect);
   try {
-    const { createProxy } = await import("../../src/proxy.ts");
+    const { createProxy, faultsAllowed } = await import("../../src/proxy.ts");
     const tolerant =
       config.onProxyFailure === "open" ? { reportBroken: ({ message }: Error) => say(message) } : {};
     const opening = interception === null ? {} : { authority: interception.authority };
-    const { telemetry } = createProxy(config, { clock, lifecycle, bindings, ...tolerant, ...opening });
+    const { telemetry } = createProxy(config, {
+      clock,
+      lifecycle,
+      bindings,
+      identity: identityOf(env),
+      faultsAllowed: faultsAllowed(env),
+      ...(await fleetOf(config, env)),
+      ...tolerant,
+      ...opening,
+    });
     lifecycle.ready();
     // The first wait is also the word that init is done; the idle tier loads inside it.
     let event = host.next();

@@ -95,15 +95,40 @@ export class Course {
   }
 
   /**
-   * The p50 in µs of each subject over one connection, once for each turn. All of them run meanwhile, idle but for the one
-   * whose turn it is, and the turns are short: whether a machine's cores sleep between two packets changes the latency
-   * threefold, and what else runs there decides it, so only neighbours in time compare.
+   * The p50 in µs of each subject over one connection, once for each turn. Whether a machine's cores sleep between two packets changes
+   * the latency threefold, and what else runs there decides it, so only neighbours in time compare.
    */
-  async inTurns(
+  inTurns(
     subjects: readonly Subject[],
     counts: Counts,
     random: () => number,
   ): Promise<ReadonlyMap<Subject, number>[]> {
+    return this.#turns(subjects, counts, random, async (runner) => {
+      return (await this.#send(runner, 1, counts.single)).p50Us;
+    });
+  }
+
+  /** The CPU time in µs that each subject, which must be a process, takes for a request over `busyConnections`, once for each turn. */
+  cpuInTurns(
+    subjects: readonly Subject[],
+    counts: Counts,
+    random: () => number,
+  ): Promise<ReadonlyMap<Subject, number>[]> {
+    return this.#turns(subjects, counts, random, async (runner) => {
+      const { pid } = runner.server!;
+      const cpuUsBefore = cpuUsOf(pid);
+      await this.#send(runner, busyConnections, counts.busy);
+      return (cpuUsOf(pid) - cpuUsBefore) / counts.busy;
+    });
+  }
+
+  /** All subjects run meanwhile, idle but for the one whose turn it is, and the turns are short. */
+  async #turns(
+    subjects: readonly Subject[],
+    counts: Counts,
+    random: () => number,
+    measure: (runner: Runner) => Promise<number>,
+  ): Promise<Map<Subject, number>[]> {
     await using running = new AsyncDisposableStack();
     const runners: Runner[] = [];
     for (const subject of subjects) {
@@ -113,11 +138,9 @@ export class Course {
     }
     const turns: Map<Subject, number>[] = [];
     for (let turn = 0; turn < counts.turns; turn++) {
-      const p50s = new Map<Subject, number>();
-      for (const runner of shuffled(runners, random)) {
-        p50s.set(runner.subject, (await this.#send(runner, 1, counts.single)).p50Us);
-      }
-      turns.push(p50s);
+      const measured = new Map<Subject, number>();
+      for (const runner of shuffled(runners, random)) measured.set(runner.subject, await measure(runner));
+      turns.push(measured);
     }
     return turns;
   }

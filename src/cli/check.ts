@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { openPolicy } from "../config/compile.ts";
 import { effects, formatAuthority } from "../config/effective.ts";
 import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
-import type { Config, Destination } from "../config/types.ts";
+import type { Config, Destination, RoutePolicy } from "../config/types.ts";
 import { type Command, type Terminal, UsageError } from "./command.ts";
 
 const HELP = `outrider check: validate a policy file
@@ -88,7 +88,7 @@ function hintsOf({ destinations }: Config): string[] {
   const hints: string[] = [];
   if (blind.length > 0) {
     hints.push(
-      `calls to ${namesOf(blind)} that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout and tls have no effect on them; tls: { intercept: true } opens them`,
+      `calls to ${namesOf(blind)} that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout, tls and what changes or answers calls have no effect on them; tls: { intercept: true } opens them`,
     );
   }
   if (opened.length > 0) {
@@ -101,12 +101,18 @@ function hintsOf({ destinations }: Config): string[] {
 
 /** Whether the policy asks for what only someone who sees requests and responses can do. A local port's calls are always seen. */
 function needsSight({ localPort, tls, policy, routes }: Destination): boolean {
+  return localPort === 0 && (routes.length > 0 || policiesNeedSight(policy) || (tls?.originate ?? false));
+}
+
+function policiesNeedSight(policy: RoutePolicy): boolean {
+  const { hedge, fallback, staleIfError, split, rewrite, mirror, fault } = policy;
+  const stages = [hedge, fallback, staleIfError, rewrite, mirror, fault];
   return (
-    localPort === 0 &&
-    (routes.length > 0 ||
-      policy.retry.maxRetries > 0 ||
-      policy.perTryTimeoutMs > 0 ||
-      (tls?.originate ?? false))
+    policy.retry.maxRetries > 0 ||
+    policy.perTryTimeoutMs > 0 ||
+    policy.deadlinePropagateHeader !== "" ||
+    split.length > 0 ||
+    stages.some((stage) => stage !== null)
   );
 }
 

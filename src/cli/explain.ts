@@ -11,6 +11,7 @@ import { type OpenedPolicy, openPolicy } from "../config/compile.ts";
 import { effectiveValues, formatAuthority, HTTP_VERSION_TEXT } from "../config/effective.ts";
 import { layerOf, layersFor } from "../config/merge.ts";
 import type { Config, Destination, Route } from "../config/types.ts";
+import { admitCall, compileAccess, rulesFor } from "../route/access.ts";
 import { admitAddress, admitTarget, compileAddressGuard } from "../route/admit.ts";
 import { compileMatcher, matchDestination, matchRoute } from "../route/match.ts";
 import { hostKind } from "../route/target-host.ts";
@@ -19,9 +20,10 @@ import { type Command, UsageError } from "./command.ts";
 
 const HELP = `outrider explain: show what the policy makes of a call
 
-Usage: outrider explain URL [-X METHOD] [--config FILE]
+Usage: outrider explain URL [-X METHOD] [--identity NAME] [--config FILE]
 
   -X, --request METHOD   method of the call (default: GET)
+  --identity NAME        function or service that calls, for acl.rules (default: none)
   --config FILE          policy, compiled or not (default: OUTRIDER_CONFIG, else outrider.yaml here)
 
 URL is http://…, https://…, or tcp://localhost:PORT for the local port of a destination with protocol: tcp.
@@ -37,12 +39,13 @@ export const command: Command = {
   async run(argv, terminal) {
     const options = {
       request: { type: "string", short: "X", default: "GET" },
+      identity: { type: "string", default: "" },
       config: { type: "string" },
     } as const;
     const { positionals, values } = parseArgs({ args: [...argv], options, allowPositionals: true });
     const [url, ...more] = positionals;
     if (url === undefined || more.length > 0) throw new UsageError("explain takes one URL");
-    const call = callOf(url, values.request);
+    const call = { ...callOf(url, values.request), identity: values.identity };
     const name = policyPath(values.config, terminal);
     const policy = openPolicy(resolve(terminal.cwd, name), name);
     for (const warning of policy.warnings) terminal.err(`${warning}\n`);
@@ -60,10 +63,12 @@ interface Call {
   readonly host: string;
   readonly port: number;
   readonly path: string;
+  /** "" for none. */
+  readonly identity: string;
 }
 
 /** @throws UsageError when it is no URL of a call */
-function callOf(text: string, method: string): Call {
+function callOf(text: string, method: string): Omit<Call, "identity"> {
   const url = URL.parse(text);
   const scheme = SCHEMES.find((known) => url?.protocol === `${known}:`);
   if (url === null || scheme === undefined || (scheme === "tcp" && url.port === "")) {
@@ -123,7 +128,7 @@ function explanation({ config, file }: OpenedPolicy, name: string, call: Call): 
       `${destination.name}${local === null ? "" : ` (by its local port ${destination.localPort})`}`,
     ],
     ["route", routeText(destination, route)],
-    ["access", accessText(config, destination, call)],
+    ["access", accessText(config, destination, call, blind)],
     ["goes to", targetText(config, destination, call, blind)],
   ];
   if (!blind) facts.push(["speaks", HTTP_VERSION_TEXT[destination.httpVersion]]);
@@ -148,9 +153,14 @@ function routeText(destination: Destination, route: Route | null): string {
   return `routes[${destination.routes.indexOf(route)}] (${[methods.join(", "), path].filter((part) => part !== "").join(" ")})`;
 }
 
-function accessText(config: Config, destination: Destination, { host }: Call): string {
+function accessText(config: Config, destination: Destination, call: Call, blind: boolean): string {
+  const { host, port, method, path, identity } = call;
   if (hostKind(host) === "ambiguous") return `refused: ${host} can be read as another address than it shows`;
-  const { allowed, effect, rule } = admitTarget(config.acl, destination);
+  const rules = rulesFor(compileAccess(config.acl, identity), host, port);
+  const word = admitTarget(config.acl, destination);
+  const { allowed, effect, rule } = blind
+    ? admitCall(rules, word, "CONNECT", formatAuthority(call))
+    : admitCall(rules, word, method, path);
   if (allowed) return `allowed by ${rule}`;
   const what = { refuse: "refused", report: "passes, noted as refused", none: "passes, although denied" }[
     effect
@@ -167,8 +177,18 @@ function targetText(config: Config, destination: Destination, call: Call, blind:
   const target = destination.upstream ?? { host: call.host, port };
   const clientCert = tls?.clientCert ?? "";
   const certificate = clientCert === "" ? "" : ` with the client certificate ${clientCert}`;
+  if (destination.endpoints.length > 0) return endpointsText(config, destination, isSecure);
   const over = isSecure ? ` over TLS${certificate}` : isOwnTls ? ", plain" : "";
   return `${formatAuthority(target)}${over}; ${addressText(config, destination, target)}`;
+}
+
+function endpointsText(config: Config, destination: Destination, isSecure: boolean): string {
+  const { endpoints, balance } = destination;
+  const places = endpoints.map(
+    (endpoint) =>
+      `${formatAuthority(endpoint)} (priority ${endpoint.priority}, weight ${endpoint.weight}; ${addressText(config, destination, endpoint)})`,
+  );
+  return `${isSecure ? "over TLS" : "plain"}, to one by ${balance.algorithm}: ${places.join(", ")}`;
 }
 
 /** The guard on addresses needs an address; a name's are judged when they are dialled. */

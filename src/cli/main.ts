@@ -9,6 +9,10 @@ import { nearest } from "../config/nearest.ts";
 import { show } from "../config/show.ts";
 import { type Command, Failure, type Terminal, UsageError } from "./command.ts";
 
+// Names are resolved on libuv's threads, of which there are four: eight names whose servers are silent would hold up all others. Read
+// when the first of them starts.
+process.env.UV_THREADPOOL_SIZE ??= "32";
+
 /** Set by the build; from source the version is read from the package. */
 declare const OUTRIDER_VERSION: string | undefined;
 
@@ -19,6 +23,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ["check", () => import("./check.ts")],
   ["compile", () => import("./compile.ts")],
   ["explain", () => import("./explain.ts")],
+  ["suggest", () => import("./suggest.ts")],
   ["schema", () => import("./schema.ts")],
   ["capture", () => import("./capture.ts")],
 ]);

@@ -8,11 +8,12 @@ import { systemClock } from "../clock.ts";
 import { findPolicy, POLICY_FILE_NAMES } from "../config/find.ts";
 import { loadPolicy } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
+import type { Fleet } from "../fleet/fleet.ts";
 import type { Interception } from "../identity/interception.ts";
 import { intercepts } from "../identity/intercepts.ts";
 import { Lifecycle } from "../lifecycle.ts";
 import { BindError, type BoundRole, bindAll } from "../listener/plan.ts";
-import { createProxy, type Proxy as ServingProxy } from "../proxy.ts";
+import { createProxy, faultsAllowed, type Proxy as ServingProxy } from "../proxy.ts";
 import { TlsFileError } from "../upstream/tls.ts";
 import type { Admin } from "./admin.ts";
 import { type Command, Failure, type Terminal, UsageError } from "./command.ts";
@@ -50,9 +51,20 @@ export const command: Command = {
     const bindings = await bound(config);
     const interception = await opened(config, bindings, terminal);
     const authority = interception === null ? {} : { authority: interception.authority };
+    const fleet = await fleetOf(config, terminal);
     const ownPorts: number[] = [];
     const proxy = await served(
-      () => createProxy(config, { clock, lifecycle, bindings, ownPorts: () => ownPorts, ...authority }),
+      () =>
+        createProxy(config, {
+          clock,
+          lifecycle,
+          bindings,
+          ownPorts: () => ownPorts,
+          identity: identityOf(terminal.env),
+          faultsAllowed: faultsAllowed(terminal.env),
+          ...fleet,
+          ...authority,
+        }),
       bindings,
       interception,
     );
@@ -63,11 +75,13 @@ export const command: Command = {
     lifecycle.workStarted("", Number.POSITIVE_INFINITY, "");
     await telemetry.start();
     if (telemetry.problem !== "") terminal.err(`outrider: ${telemetry.problem}\n`);
+    // Whoever reads the line below may stop the program at once.
+    const { interrupted } = terminal;
     terminal.err(
       `${ready(config, bindings)}${admin === null ? "" : `, admin on http://127.0.0.1:${admin.port}`}\n`,
     );
     if (interception !== null) terminal.err(`${trustLine(interception.files)}\n`);
-    const signal = await terminal.interrupted;
+    const signal = await interrupted;
     terminal.err(`outrider: ${signal}: draining\n`);
     await lifecycle.drain(clock.now() + DRAIN_MS_MAX);
     admin?.close();
@@ -90,6 +104,19 @@ async function readConfig(explicit: string | undefined, terminal: Terminal): Pro
   for (const warning of warnings) terminal.err(`${warning}\n`);
   return config;
 }
+
+/** What sandboxes share, where the policy says so; loaded only then. */
+async function fleetOf({ fleet }: Config, terminal: Terminal): Promise<{ fleet?: Fleet }> {
+  if (fleet === null) return {};
+  const { env } = terminal;
+  const { createFleet } = await import("../fleet/fleet.ts");
+  const password = env[fleet.passwordEnv] ?? "";
+  const report = (sentence: string): void => terminal.err(`outrider: ${sentence}\n`);
+  return { fleet: createFleet(fleet, { clock: systemClock, password, identity: identityOf(env), report }) };
+}
+
+/** K_SERVICE: Cloud Run, "Container runtime contract". */
+const identityOf = (env: Terminal["env"]): string => env.OUTRIDER_IDENTITY || env.K_SERVICE || "";
 
 function withPort(config: Config, port: string | undefined): Config {
   if (port === undefined) return config;

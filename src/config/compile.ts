@@ -30,13 +30,16 @@ export interface RefusedPolicy {
   readonly problems: readonly string[];
 }
 
-/** Compiles `text`; `fileName` is how messages call it. Never throws for what stands in the text. */
-export function compile(text: string, fileName: string): CompiledPolicy | RefusedPolicy {
+/**
+ * Compiles `text`; `fileName` is how messages call it, `wallMs` as for `validate`.
+ * Never throws for what stands in the text.
+ */
+export function compile(text: string, fileName: string, wallMs?: number): CompiledPolicy | RefusedPolicy {
   const read = readYaml(text);
   if (!read.ok) return { ok: false, problems: listed(read.problems, fileName) };
   if (read.value === null)
     return { ok: false, problems: [`${fileName}:1:1: the file is empty; a policy begins with version: 1`] };
-  const validated = validate(read.value);
+  const validated = validate(read.value, wallMs);
   if (!validated.ok) return { ok: false, problems: listed(located(validated.problems, read), fileName) };
   const config = resolve(validated.file);
   const size = Buffer.byteLength(compiledText(config));

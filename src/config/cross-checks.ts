@@ -4,8 +4,10 @@
  * Pure. Every value has passed the schema by itself; a destination that has not is left out by the caller (`null` in its place).
  */
 
+import { checkAcl } from "./acl-checks.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { checkDestination } from "./destination-checks.ts";
+import { checkFleet } from "./fleet-checks.ts";
 import { layersFor } from "./merge.ts";
 import { checkPolicy } from "./policy-checks.ts";
 import { errorAt, type Path, type Problem, warningAt } from "./problem.ts";
@@ -14,36 +16,40 @@ import { show, showPath } from "./show.ts";
 import { parseSize } from "./units.ts";
 
 /** A file of which single destinations may be missing because the schema refused them. */
-export interface CheckedFile extends Omit<PolicyFile, "destinations"> {
+export interface CheckedFile extends Omit<PolicyFile, "destinations" | "fleet"> {
+  /** `null` when the schema refused something in it. */
+  readonly fleet?: PolicyFile["fleet"] | null;
   readonly destinations: readonly (DestinationFile | null)[];
 }
 
-/** Every finding, in the order of the file's sections. */
-export function crossCheck(file: CheckedFile): Problem[] {
+/** Every finding, in the order of the file's sections; `wallMs` is the time of the check. */
+export function crossCheck(file: CheckedFile, wallMs: number): Problem[] {
+  const around = { fleet: file.fleet, wallMs };
   return [
     ...checkListen(file),
     ...checkLimits(file),
     ...checkAcl(file),
+    ...checkFleet(file.fleet),
     ...checkTelemetry(file),
-    ...checkPolicy(layersFor(withoutDestinations(file), null, null)),
+    ...checkPolicy(layersFor(withoutDestinations(file), null, null), around),
     ...checkNames(file),
     ...checkHosts(file),
     ...checkLocalPorts(file),
     ...file.destinations.flatMap((destination, i) =>
-      destination === null ? [] : checkDestination(withOnly(file, destination, i), i),
+      destination === null ? [] : checkDestination(withOnly(file, destination, i), i, around),
     ),
   ];
 }
 
 function withoutDestinations(file: CheckedFile): PolicyFile {
-  return { ...file, destinations: [] };
+  return { ...file, fleet: undefined, destinations: [] };
 }
 
 /** The file with one destination at its own index, so that its levels can be merged while others may be missing. */
 function withOnly(file: CheckedFile, destination: DestinationFile, index: number): PolicyFile {
   const destinations: DestinationFile[] = [];
   destinations[index] = destination;
-  return { ...file, destinations };
+  return { ...file, fleet: undefined, destinations };
 }
 
 function checkListen({ listen }: CheckedFile): Problem[] {
@@ -77,19 +83,6 @@ function checkLimits({ limits }: CheckedFile): Problem[] {
     const key = limits?.total_buffer === undefined ? "exchange_buffer" : "total_buffer";
     const message = `total_buffer (${total}) must be at least twice exchange_buffer (${exchange}), which one call may hold in each direction`;
     problems.push(errorAt(["limits", key], message));
-  }
-  return problems;
-}
-
-function checkAcl({ acl, on_proxy_failure, destinations }: CheckedFile): Problem[] {
-  if (acl?.default !== "deny") return [];
-  const problems: Problem[] = [];
-  if (destinations.length === 0) {
-    problems.push(warningAt(["acl", "default"], "denies every call, because the file names no destination"));
-  }
-  if ((acl.mode ?? DEFAULTS.acl.mode) === "enforce" && on_proxy_failure === undefined) {
-    const message = `denies by default, yet on_proxy_failure is "${DEFAULTS.onProxyFailure}" where the file does not say: calls go out unchecked while the proxy cannot run; state on_proxy_failure: closed (or open, if you want that)`;
-    problems.push(warningAt(["acl", "default"], message));
   }
   return problems;
 }

@@ -16,6 +16,8 @@ interface Defaults {
   readonly listen: Complete<NonNullable<PolicyFile["listen"]>>;
   readonly limits: Complete<NonNullable<PolicyFile["limits"]>>;
   readonly acl: Complete<NonNullable<PolicyFile["acl"]>>;
+  readonly fleet: Complete<NonNullable<PolicyFile["fleet"]>>;
+  readonly balance: Complete<NonNullable<DestinationFile["balance"]>>;
   readonly destination: Complete<Pick<DestinationFile, "access" | "protocol" | "http_version">>;
   readonly tls: Complete<Pick<NonNullable<DestinationFile["tls"]>, "min_version">>;
   readonly telemetry: Complete<Omit<NonNullable<PolicyFile["telemetry"]>, "sample" | "propagate">>;
@@ -44,7 +46,17 @@ export const DEFAULTS: Defaults = {
     exchange_buffer: "64KiB",
     total_buffer: "64MiB",
   },
-  acl: { default: "allow", mode: "enforce", private_ranges: "allow", allow_addresses: [] },
+  acl: { default: "allow", mode: "enforce", private_ranges: "allow", allow_addresses: [], rules: [] },
+  fleet: {
+    store: "",
+    password_env: "",
+    prefix: "outrider:",
+    timeout: "100ms",
+    on_failure: "open",
+    rate_limit_service: "",
+    rate_limit_domain: "outrider",
+  },
+  balance: { algorithm: "least_request", eject_after: 5, eject_for: "10s", eject_percent: 100 },
   destination: { access: "allow", protocol: "http", http_version: "auto" },
   tls: { min_version: "TLSv1.2" },
   telemetry: { access_log: "all", summary: true, flush_cap: "20ms", destination: "stdout" },
@@ -71,7 +83,27 @@ export const DEFAULTS: Defaults = {
       budget: { ratio: 0.2, floor: 1 },
       replay_buffer: "64KiB",
     },
-    limits: { rate: "off", overflow: "reject", max_concurrency: "off", queue: 0 },
+    deadline_header: "off",
+    hedge: "off",
+    circuit_breaker: "off",
+    limits: {
+      rate: "off",
+      overflow: "reject",
+      max_concurrency: "off",
+      queue: 0,
+      adaptive_concurrency: "off",
+      per_invocation: "off",
+      key_header: "off",
+      keys: 1000,
+      fleet: false,
+      descriptors: [],
+    },
+    fallback: "off",
+    stale_if_error: "off",
+    split: [],
+    rewrite: "off",
+    mirror: "off",
+    fault: "off",
     propagate: ["tracecontext", "xray"],
   },
 };

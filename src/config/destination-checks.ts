@@ -1,6 +1,6 @@
 /** What the keys of one destination and its routes must be to each other. Pure; called by `cross-checks.ts`. */
 import { layersFor } from "./merge.ts";
-import { checkPolicy } from "./policy-checks.ts";
+import { type Around, checkPolicy } from "./policy-checks.ts";
 import { errorAt, type Path, type Problem, warningAt } from "./problem.ts";
 import { checkProtocol } from "./protocol-checks.ts";
 import type { DestinationFile, PolicyFile } from "./schema.ts";
@@ -10,18 +10,19 @@ import { checkTls } from "./tls-checks.ts";
 type RouteFile = NonNullable<DestinationFile["routes"]>[number];
 
 /** Every finding about the destination at `index`. */
-export function checkDestination(file: PolicyFile, index: number): Problem[] {
+export function checkDestination(file: PolicyFile, index: number, around: Around): Problem[] {
   const destination = file.destinations![index]!;
   const path = ["destinations", index];
   const routes = destination.routes ?? [];
   return [
     ...checkLocalTarget(destination, path),
+    ...checkEndpoints(destination, path),
     ...checkTls(destination, path),
     ...checkProtocol(destination, path),
-    ...checkPolicy(layersFor(file, index, null)),
+    ...checkPolicy(layersFor(file, index, null), around),
     ...routes.flatMap((route, i) => [
       ...checkMatch(routes, route, i, [...path, "routes", i]),
-      ...checkPolicy(layersFor(file, index, i)),
+      ...checkPolicy(layersFor(file, index, i), around),
     ]),
   ];
 }
@@ -37,6 +38,31 @@ function checkLocalTarget({ local_port, upstream, hosts }: DestinationFile, path
       "needs to know where to forward to; state upstream: { host: … }, or exactly one exact host in hosts",
     ),
   ];
+}
+
+/** Several places to dial take the place of one. With a local port, `upstream` still says which host is called. */
+function checkEndpoints(destination: DestinationFile, path: Path): Problem[] {
+  const { endpoints = [], balance, upstream, local_port } = destination;
+  const problems: Problem[] = [];
+  if (balance !== undefined && endpoints.length === 0) {
+    problems.push(errorAt([...path, "balance"], "has no effect without endpoints; state some, or delete it"));
+  }
+  if (endpoints.length > 0 && upstream !== undefined && local_port === undefined) {
+    const message =
+      "has no effect beside endpoints, which are dialled instead; make it one of them, or delete it";
+    problems.push(errorAt([...path, "upstream"], message));
+  }
+  const first = new Map<string, number>();
+  endpoints.forEach(({ host, port }, i) => {
+    const place = `${host.toLowerCase()} ${port}`;
+    const before = first.get(place);
+    if (before === undefined) first.set(place, i);
+    else {
+      const message = `is ${showPath([...path, "endpoints", before])} again; give that one more weight instead`;
+      problems.push(errorAt([...path, "endpoints", i], message));
+    }
+  });
+  return problems;
 }
 
 function checkMatch(

@@ -2,8 +2,21 @@
  * The values that hold for a call, as `outrider explain` and `outrider check` show them: keys and notation of the policy file, read
  * from the resolved configuration, so that what is shown is what is obeyed.
  */
+
+import {
+  durationOrOff,
+  experimentRows,
+  listText,
+  type Row,
+  replacementRows,
+  resilienceRows,
+  selfMadeLimitRows,
+  shapingRows,
+  stageEffects,
+  statusTexts,
+} from "./effective-stages.ts";
 import type { Destination, RoutePolicy } from "./types.ts";
-import { formatDuration, formatRate, formatSize, formatStatuses, GRPC_CONDITIONS } from "./units.ts";
+import { formatDuration, formatRate, formatSize } from "./units.ts";
 
 /** One key of a policy and its value in the notation of the file. */
 export interface EffectiveValue {
@@ -19,37 +32,64 @@ export function formatAuthority({ host, port }: { readonly host: string; readonl
 
 /** Every value of a policy, in the order of the reference page. */
 export function effectiveValues(policy: RoutePolicy): EffectiveValue[] {
-  const { retry, rateLimit, concurrency } = policy;
-  const row = (key: string, value: string | number): EffectiveValue => ({
-    key: key.split("."),
-    value: String(value),
-  });
-  return [
-    row("timeout", durationOrOff(policy.timeoutMs)),
-    row("per_try_timeout", durationOrOff(policy.perTryTimeoutMs)),
-    row("dns_timeout", formatDuration(policy.dnsTimeoutMs)),
-    row("connect_timeout", formatDuration(policy.connectTimeoutMs)),
-    row("tls_timeout", formatDuration(policy.tlsTimeoutMs)),
-    row("idle_timeout", durationOrOff(policy.idleTimeoutMs)),
-    row("deadline_reserve", formatDuration(policy.deadlineReserveMs)),
-    row("deadline_headers", list(policy.deadlineHeaders.map(({ name, format }) => `${name} (${format})`))),
-    row("retry.max_retries", retry.maxRetries),
-    row("retry.on", conditions(policy)),
-    row("retry.methods", list(retry.methods)),
-    row("retry.idempotency_headers", list(retry.idempotencyHeaders)),
-    row("retry.backoff.base", formatDuration(retry.backoffBaseMs)),
-    row("retry.backoff.max", formatDuration(retry.backoffMaxMs)),
-    row("retry.budget.ratio", retry.budgetRatio),
-    row("retry.budget.floor", retry.budgetFloor),
-    row("retry.replay_buffer", formatSize(retry.replayBufferBytes)),
-    row("limits.rate", rateLimit === null ? "off" : formatRate(rateLimit.perSecond)),
-    ...(rateLimit === null
-      ? []
-      : [row("limits.burst", rateLimit.burst), row("limits.overflow", rateLimit.overflow)]),
-    row("limits.max_concurrency", concurrency === null ? "off" : concurrency.max),
-    ...(concurrency === null ? [] : [row("limits.queue", concurrency.queueMax)]),
-    row("propagate", list(policy.propagate)),
+  const rows: Row[] = [
+    ...timeRows(policy),
+    ...retryRows(policy),
+    ...resilienceRows(policy),
+    ...limitRows(policy),
+    ...selfMadeLimitRows(policy),
+    ...replacementRows(policy),
+    ...shapingRows(policy),
+    ...experimentRows(policy),
+    ["propagate", listText(policy.propagate)],
   ];
+  return rows.map(([key, value]) => ({ key: key.split("."), value: String(value) }));
+}
+
+function timeRows(policy: RoutePolicy): Row[] {
+  return [
+    ["timeout", durationOrOff(policy.timeoutMs)],
+    ["per_try_timeout", durationOrOff(policy.perTryTimeoutMs)],
+    ["dns_timeout", formatDuration(policy.dnsTimeoutMs)],
+    ["connect_timeout", formatDuration(policy.connectTimeoutMs)],
+    ["tls_timeout", formatDuration(policy.tlsTimeoutMs)],
+    ["idle_timeout", durationOrOff(policy.idleTimeoutMs)],
+    ["deadline_reserve", formatDuration(policy.deadlineReserveMs)],
+    ["deadline_headers", listText(policy.deadlineHeaders.map(({ name, format }) => `${name} (${format})`))],
+    ["deadline_header", policy.deadlinePropagateHeader || "off"],
+  ];
+}
+
+function retryRows(policy: RoutePolicy): Row[] {
+  const { retry } = policy;
+  return [
+    ["retry.max_retries", retry.maxRetries],
+    ["retry.on", conditions(policy)],
+    ["retry.methods", listText(retry.methods)],
+    ["retry.idempotency_headers", listText(retry.idempotencyHeaders)],
+    ["retry.backoff.base", formatDuration(retry.backoffBaseMs)],
+    ["retry.backoff.max", formatDuration(retry.backoffMaxMs)],
+    ["retry.budget.ratio", retry.budgetRatio],
+    ["retry.budget.floor", retry.budgetFloor],
+    ["retry.replay_buffer", formatSize(retry.replayBufferBytes)],
+  ];
+}
+
+function limitRows({ rateLimit, concurrency }: RoutePolicy): Row[] {
+  const rows: Row[] = [["limits.rate", rateLimit === null ? "off" : formatRate(rateLimit.perSecond)]];
+  if (rateLimit !== null) {
+    rows.push(
+      ["limits.burst", rateLimit.burst],
+      ["limits.overflow", rateLimit.overflow],
+      ["limits.key_header", rateLimit.keyHeader || "off"],
+      ["limits.keys", rateLimit.keysMax],
+      ["limits.fleet", rateLimit.fleet],
+      ["limits.descriptors", listText(rateLimit.descriptors)],
+    );
+  }
+  rows.push(["limits.max_concurrency", concurrency === null ? "off" : concurrency.max]);
+  if (concurrency !== null) rows.push(["limits.queue", concurrency.queueMax]);
+  return rows;
 }
 
 /** What is spoken to an upstream, for people. */
@@ -61,12 +101,16 @@ export const HTTP_VERSION_TEXT: Readonly<Record<Destination["httpVersion"], stri
 
 /** What a destination does to its calls, in clauses; empty when all it has are timeouts that are there by default. */
 export function effects(destination: Destination): string[] {
-  const { access, protocol, upstream, tls, localPort, httpVersion, policy, routes } = destination;
+  const { access, protocol, upstream, tls, localPort, httpVersion, policy, routes, endpoints, balance } =
+    destination;
   const { retry, rateLimit, concurrency } = policy;
   const clauses: string[] = [];
   if (access === "deny") clauses.push("denied");
   if (localPort !== 0) clauses.push(`${protocol === "tcp" ? "TCP on " : ""}local port ${localPort}`);
   if (upstream !== null) clauses.push(`to ${formatAuthority(upstream)}`);
+  if (endpoints.length > 0) {
+    clauses.push(`to one of ${counted(endpoints.length, "endpoint", "endpoints")} (${balance.algorithm})`);
+  }
   if (tls?.originate) clauses.push(tls.clientCert === "" ? "TLS" : "mTLS");
   if (tls?.intercept) {
     clauses.push(`opens TLS${tls.clientCert === "" || tls.originate ? "" : ", shows a client certificate"}`);
@@ -77,24 +121,26 @@ export function effects(destination: Destination): string[] {
   if (retry.maxRetries > 0) {
     clauses.push(`${counted(retry.maxRetries, "retry", "retries")} on ${conditions(policy)}`);
   }
-  if (rateLimit !== null) clauses.push(`at most ${formatRate(rateLimit.perSecond)}`);
+  if (rateLimit !== null) clauses.push(...rateEffects(rateLimit));
   if (concurrency !== null) clauses.push(`at most ${concurrency.max} at once`);
+  clauses.push(...stageEffects(policy));
   if (routes.length > 0) clauses.push(counted(routes.length, "route", "routes"));
   return clauses;
 }
 
 function conditions({ retry }: RoutePolicy): string {
-  const statuses = retry.statuses.length === 0 ? [] : [formatStatuses(retry.statuses)];
-  const grpcStatuses = retry.grpcStatuses.map((status) => GRPC_CONDITIONS[status - 1]!);
-  return list([...retry.on, ...statuses, ...grpcStatuses]);
+  const headers = retry.responseHeaders.map((name) => `header:${name}`);
+  return listText([...retry.on, ...statusTexts(retry.statuses, retry.grpcStatuses), ...headers]);
 }
 
-function durationOrOff(ms: number): string {
-  return ms === 0 ? "off" : formatDuration(ms);
-}
-
-function list(entries: readonly string[]): string {
-  return entries.length === 0 ? "none" : entries.join(", ");
+/** `at most 5/s of all sandboxes for each x-tenant`, or who is asked. */
+function rateEffects(rateLimit: NonNullable<RoutePolicy["rateLimit"]>): string[] {
+  const { perSecond, fleet, keyHeader, descriptors } = rateLimit;
+  const of = `${fleet ? " of all sandboxes" : ""}${keyHeader === "" ? "" : ` for each ${keyHeader}`}`;
+  return [
+    `at most ${formatRate(perSecond)}${of}`,
+    ...(descriptors.length === 0 ? [] : ["a rate limit service is asked"]),
+  ];
 }
 
 function counted(count: number, one: string, many: string): string {

@@ -1,5 +1,6 @@
 /** The JSON Schema of the policy file with its defaults, for editors: what `outrider schema` prints and the package ships. */
 import { DEFAULTS } from "./defaults.ts";
+import { STAGE_DEFAULTS } from "./defaults-stages.ts";
 import { policyJsonSchema } from "./schema.ts";
 
 /** As much of a JSON Schema (draft 2020-12) as the policy file's needs. */
@@ -11,6 +12,13 @@ export interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly required?: readonly string[];
   readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+/** The definition that a node stands for, also where the word `off` may stand in its place; `undefined` for a plain value. */
+export function definitionOf(node: SchemaNode | undefined): string | undefined {
+  const ref = node?.$ref ?? node?.anyOf?.find((form) => form.$ref !== undefined)?.$ref;
+  return ref?.slice("#/$defs/".length);
 }
 
 /** The whole schema: every mapping of the file is one definition, `policy` the root. */
@@ -28,13 +36,17 @@ export interface PolicyJsonSchema {
 const DEFAULTS_BY_DEFINITION: Readonly<Record<string, object>> = {
   policy: { on_proxy_failure: DEFAULTS.onProxyFailure },
   listen: DEFAULTS.listen,
-  limits: DEFAULTS.limits,
   acl: DEFAULTS.acl,
+  fleet: DEFAULTS.fleet,
   policy_keys: DEFAULTS.policy,
   retry: DEFAULTS.policy.retry,
   backoff: DEFAULTS.policy.retry.backoff,
   budget: DEFAULTS.policy.retry.budget,
   route_limits: DEFAULTS.policy.limits,
+  ...STAGE_DEFAULTS,
+  ...STAGE_DEFAULTS.limits,
+  limits: DEFAULTS.limits,
+  balance: DEFAULTS.balance,
   destination: { ...DEFAULTS.destination, ports: [], allow_addresses: [], routes: [] },
   tls: DEFAULTS.tls,
   telemetry: { ...DEFAULTS.telemetry, propagate: DEFAULTS.policy.propagate },
@@ -70,7 +82,14 @@ function withDefaults(node: SchemaNode, defaults: object): SchemaNode {
   const properties = Object.entries(node.properties ?? {}).map(([key, property]) => {
     const isLeaf = property.$ref === undefined;
     const value: unknown = Object.hasOwn(defaults, key) ? defaults[key as keyof typeof defaults] : undefined;
-    return [key, isLeaf && value !== undefined ? { ...property, default: value } : property];
+    return [key, isLeaf && isShown(key, value) ? { ...property, default: value } : property];
   });
   return { ...node, properties: Object.fromEntries(properties) };
+}
+
+/** Keys of which 0 stands for "has to be stated", or for what the call says itself. */
+const ZERO_IS_NONE = ["port", "percent", "status"];
+
+function isShown(key: string, value: unknown): boolean {
+  return value !== undefined && value !== "" && !(value === 0 && ZERO_IS_NONE.includes(key));
 }

@@ -1,5 +1,5 @@
 /** What to say of a key that the policy file does not know: where it belongs, or which one was meant. Reads the JSON Schema, decides nothing. */
-import type { PolicyJsonSchema, SchemaNode } from "./json-schema.ts";
+import { definitionOf, type PolicyJsonSchema, type SchemaNode } from "./json-schema.ts";
 import { nearest } from "./nearest.ts";
 import type { Path } from "./problem.ts";
 import { policyJsonSchema } from "./schema.ts";
@@ -10,6 +10,9 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
   ["defaults.propagate", "write telemetry.propagate, which holds for every destination"],
   ["retry.attempts", "write max_retries, which counts the tries after the first"],
   ["retry.max_attempts", "write max_retries, which counts the tries after the first"],
+  ["circuit_breaker.threshold", "write consecutive_failures, error_ratio or slow_ratio"],
+  ["split.percent", "write weight, which counts in percent"],
+  ["fault.abort_status", "write abort"],
   ["*.<<", "merge keys are not part of YAML 1.2; use an alias for a whole value, or defaults"],
 ]);
 
@@ -49,5 +52,6 @@ function propertiesOf(node: SchemaNode): Readonly<Record<string, SchemaNode>> {
 }
 
 function target(node: SchemaNode): SchemaNode {
-  return node.$ref === undefined ? node : schema!.$defs[node.$ref.slice("#/$defs/".length)]!;
+  const id = definitionOf(node);
+  return id === undefined ? node : schema!.$defs[id]!;
 }

@@ -1,8 +1,9 @@
 /**
  * How the levels of a policy add up: built-in ← `defaults` ← destination ← route. Scalars override, lists replace, mappings merge key
- * by key. Stays in the notation of the file; pure.
+ * by key; a mapping over `off` begins with the defaults of its own. Stays in the notation of the file; pure.
  */
 import { DEFAULTS } from "./defaults.ts";
+import { STAGE_DEFAULTS } from "./defaults-stages.ts";
 import type { PolicyFile, PolicyKeys } from "./schema.ts";
 
 /** Which level a value comes from. `telemetry` is the level of `telemetry.propagate`. */
@@ -49,26 +50,43 @@ export function layersFor(file: PolicyFile, destination: number | null, route: n
 /** One policy of all levels. */
 export function mergeLayers(layers: readonly Layer[]): MergedPolicy {
   // The first level states every key, so the sum does.
-  return layers.map((layer) => layer.keys as unknown).reduce(mergeValues) as MergedPolicy;
+  const merge = (under: unknown, over: unknown) => mergeValues(under, over, STAGE_DEFAULTS);
+  return layers.map((layer) => layer.keys as unknown).reduce(merge) as MergedPolicy;
 }
 
-/** The strongest level that states the key at `key`, for instance `["retry", "backoff", "max"]`. */
+/**
+ * The strongest level that states the key at `key`, for instance `["retry", "backoff", "max"]`. What a level says under a mapping
+ * that a stronger one switched off is not heard.
+ */
 export function layerOf(layers: readonly Layer[], key: readonly string[]): Layer {
-  return layers.findLast((layer) => states(layer.keys, key)) ?? layers[0]!;
+  for (const layer of layers.toReversed()) {
+    const said = statedAt(layer.keys, key);
+    if (said === "stated") return layer;
+    if (said === "switched off") break;
+  }
+  return layers[0]!;
 }
 
-function states(value: unknown, key: readonly string[]): boolean {
+/** Whether a level says something at `key`, nothing, or replaces the whole mapping that `key` is in. */
+function statedAt(value: unknown, key: readonly string[]): "stated" | "unstated" | "switched off" {
   const [first, ...rest] = key;
-  if (first === undefined) return value !== undefined;
-  return isMapping(value) && Object.hasOwn(value, first) && states(value[first], rest);
+  if (value === undefined) return "unstated";
+  if (first === undefined) return "stated";
+  if (!isMapping(value)) return "switched off";
+  return Object.hasOwn(value, first) ? statedAt(value[first], rest) : "unstated";
 }
 
-function mergeValues(under: unknown, over: unknown): unknown {
+function mergeValues(under: unknown, over: unknown, begun: unknown): unknown {
   if (over === undefined) return under;
-  if (!isMapping(under) || !isMapping(over)) return over;
+  if (!isMapping(over)) return over;
+  const base = isMapping(under) ? under : begun;
+  if (!isMapping(base)) return over;
   // Without a prototype, a key named __proto__ is only a key.
-  const merged: Record<string, unknown> = Object.assign(Object.create(null), under);
-  for (const key of Object.keys(over)) merged[key] = mergeValues(merged[key], over[key]);
+  const merged: Record<string, unknown> = Object.assign(Object.create(null), base);
+  for (const key of Object.keys(over)) {
+    const inner = isMapping(begun) && Object.hasOwn(begun, key) ? begun[key] : undefined;
+    merged[key] = mergeValues(merged[key], over[key], inner);
+  }
   return merged;
 }
 

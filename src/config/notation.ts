@@ -140,3 +140,50 @@ export function pathPrefixProblem(text: string): string | null {
     ? null
     : "a path has at most 1024 visible ASCII characters; write others percent-encoded, as they are sent";
 }
+
+/** Headers that a rewrite may not touch: framing, routing, and what belongs to one hop (RFC 9110 §7.6.1, RFC 9113 §8.2.2). */
+const NOT_REWRITTEN = new Set([
+  "connection",
+  "content-length",
+  "expect",
+  "host",
+  "http2-settings",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** A header that `rewrite` sets or removes. */
+export function rewritableHeaderProblem(text: string): string | null {
+  if (NOT_REWRITTEN.has(text.toLowerCase())) {
+    return "this header is the connection's own and is written by the proxy; it cannot be rewritten";
+  }
+  return headerNameProblem(text);
+}
+
+/** A header field's value as it may be written (RFC 9110 §5.5): visible ASCII, spaces and tabs inside. */
+export function headerValueProblem(text: string): string | null {
+  return /^(?:[\x21-\x7e](?:[\t\x20-\x7e]{0,1022}[\x21-\x7e])?)?$/.test(text)
+    ? null
+    : "a header's value has at most 1024 visible ASCII characters, with spaces only between them";
+}
+
+/** What `split[].sticky` goes by. */
+export function stickyProblem(text: string): string | null {
+  if (["trace", "sandbox", "none"].includes(text)) return null;
+  const header = /^header:(.*)$/s.exec(text);
+  if (header === null) return "write trace, sandbox, none, or header: and a name, such as header:x-tenant";
+  return headerNameProblem(header[1]!);
+}
+
+/** Names of functions or services, with `*` at either end for any text. */
+export function identityProblem(text: string): string | null {
+  return /^(?:\*|\*?[A-Za-z0-9_.:/-]{1,128}\*?)$/.test(text)
+    ? null
+    : 'it is no name of a function or service; write one such as orders-api, or "orders-*"';
+}

@@ -26,6 +26,15 @@ const READS_HTTP: readonly (readonly [key: string, why: string])[] = [
   ["per_try_timeout", "there is no response head to wait for; connect_timeout and timeout bound connecting"],
   ["idle_timeout", "limits.tunnel_idle bounds the silence of connections"],
   ["tls.intercept", "what comes to local_port is not TLS of the application's own"],
+  ["deadline_header", "there are no headers"],
+  ["hedge", "there is no response head to be slow"],
+  ["fallback", "there is no response to take the place of"],
+  ["stale_if_error", "there is no response to keep"],
+  ["split", "connections go where local_port leads"],
+  ["rewrite", "there are no headers and no path"],
+  ["mirror", "there is no request to copy"],
+  ["limits.key_header", "there are no headers"],
+  ["limits.adaptive_concurrency", "there is no response head whose latency could be measured"],
   ["retry.methods", "there is no method"],
   ["retry.idempotency_headers", "there are no headers"],
   ["retry.replay_buffer", "nothing that was sent is sent again"],
@@ -58,10 +67,10 @@ function checkTcp(destination: DestinationFile, path: Path): Problem[] {
   return problems;
 }
 
-/** Whether the file says something under `key` that asks for an effect: `false` asks for none. */
+/** Whether the file says something under `key` that asks for an effect: `false` and `off` ask for none. */
 function isStated(value: unknown, key: readonly string[]): boolean {
   const [first, ...rest] = key;
-  if (first === undefined) return value !== undefined && value !== false;
+  if (first === undefined) return value !== undefined && value !== false && value !== "off";
   return (
     typeof value === "object" &&
     value !== null &&

@@ -2,7 +2,7 @@
  * The reference page of the policy file (`docs/policy.md`), made from the JSON Schema: every key with its form, its default and its
  * meaning. Owns the page's order and the rules that belong to no single key.
  */
-import { jsonSchema, type PolicyJsonSchema, type SchemaNode } from "./json-schema.ts";
+import { definitionOf, jsonSchema, type PolicyJsonSchema, type SchemaNode } from "./json-schema.ts";
 
 const HEAD = `# The policy file
 
@@ -22,7 +22,8 @@ destinations:
 \`\`\`
 
 **Levels.** A value is looked for in the route, then the destination, then \`defaults\`, then the defaults below. Scalars override,
-lists replace, mappings merge key by key. Calls that no destination takes belong to the implicit destination \`default\`.
+lists replace, mappings merge key by key. A mapping that is \`off\` by default (\`circuit_breaker\`, \`mirror\`, …) is switched on by the first
+level that states it, where what it does not state has the defaults of its table; \`off\` at an inner level switches it off again. Calls that no destination takes belong to the implicit destination \`default\`.
 
 **Forms.** Durations are \`250ms\`, \`8s\`, \`2m\`, \`1h\`; sizes \`512B\`, \`16kB\` (16 000 bytes), \`64KiB\` (65 536 bytes), \`1MB\`, \`1MiB\`; rates
 \`100/s\`, \`600/m\`, \`30/h\`. \`off\` switches a value off where the table says so.
@@ -37,14 +38,31 @@ const SECTIONS: readonly (readonly [id: string, title: string])[] = [
   ["listen", "`listen`"],
   ["limits", "`limits`"],
   ["acl", "`acl`"],
+  ["access_rule", "`acl.rules[]`"],
+  ["fleet", "`fleet`"],
   ["policy_keys", "`defaults`, and what destinations and routes override"],
   ["deadline_header", "`deadline_headers[]`"],
   ["retry", "`retry`"],
   ["backoff", "`retry.backoff`"],
   ["budget", "`retry.budget`"],
+  ["hedge", "`hedge`"],
+  ["circuit_breaker", "`circuit_breaker`"],
   ["route_limits", "`limits` of `defaults`, destinations and routes"],
+  ["adaptive_concurrency", "`limits.adaptive_concurrency`"],
+  ["per_invocation", "`limits.per_invocation`"],
+  ["fallback", "`fallback`"],
+  ["stale_if_error", "`stale_if_error`"],
+  ["split", "`split[]`"],
+  ["rewrite", "`rewrite`"],
+  ["header", "`rewrite.set_headers[]`"],
+  ["flag", "`rewrite.flags[]`"],
+  ["flag_value", "`rewrite.flags[].values[]`"],
+  ["mirror", "`mirror`"],
+  ["fault", "`fault`"],
   ["destination", "`destinations[]`"],
   ["upstream", "`destinations[].upstream`"],
+  ["endpoint", "`destinations[].endpoints[]`"],
+  ["balance", "`destinations[].balance`"],
   ["tls", "`destinations[].tls`"],
   ["route", "`destinations[].routes[]`"],
   ["match", "`destinations[].routes[].match`"],
@@ -84,22 +102,18 @@ function section(schema: PolicyJsonSchema, id: string, title: string): string {
 
 function isShared(property: SchemaNode, shared: SchemaNode | undefined): boolean {
   return (
-    shared !== undefined &&
-    (property.$ref === undefined ? property.title === shared.title : property.$ref === shared.$ref)
+    shared !== undefined && definitionOf(property) === definitionOf(shared) && property.title === shared.title
   );
 }
 
 function row(key: string, property: SchemaNode, schema: PolicyJsonSchema, required: boolean): string[] {
-  const id = idOf(property) ?? idOf(property.items);
-  const kind = property.items === undefined ? "mapping" : "list of mappings";
+  const id = definitionOf(property) ?? definitionOf(property.items);
+  const orOff = property.anyOf === undefined ? "" : ", or off";
+  const kind = property.items === undefined ? `mapping${orOff}` : "list of mappings";
   const form = id === undefined ? property.title! : `[${kind}](#${id})`;
   const shown = property.default === undefined ? "" : `\`${value(property.default)}\``;
   const meaning = property.description ?? schema.$defs[id ?? ""]?.description ?? "";
   return [`\`${key}\``, form, required ? "required" : shown, meaning].map(cell);
-}
-
-function idOf(node: SchemaNode | undefined): string | undefined {
-  return node?.$ref?.slice("#/$defs/".length);
 }
 
 /** A default as the file would write it. */

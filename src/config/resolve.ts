@@ -5,21 +5,21 @@
  */
 import { createHash } from "node:crypto";
 import { DEFAULTS } from "./defaults.ts";
-import { layersFor, type MergedPolicy, mergeLayers } from "./merge.ts";
+import { layersFor, mergeLayers } from "./merge.ts";
+import { policyOf } from "./resolve-policy.ts";
 import type { DestinationFile, PolicyFile } from "./schema.ts";
 import {
   type Acl,
+  type BalanceOptions,
   CONFIG_FORMAT,
   type Config,
   type Destination,
   type DestinationTls,
+  type FleetOptions,
   type Limits,
-  type RateLimitOptions,
-  type RetryCondition,
-  type RoutePolicy,
   type TelemetryConfig,
 } from "./types.ts";
-import { grpcStatusNamed, parseDuration, parseRate, parseSize, parseStatuses } from "./units.ts";
+import { countOrOff, msOrOff, parseDuration, parseSize } from "./units.ts";
 
 /** Name of the implicit last destination. */
 const IMPLICIT_NAME = "default";
@@ -35,6 +35,7 @@ export function resolve(file: PolicyFile): Config {
     listen: { host: listen.unsafe_bind, port: listen.port, transparentPort: listen.transparent_port },
     limits: limitsOf(file),
     acl: aclOf(file),
+    fleet: fleetOf(file),
     destinations: [
       ...(file.destinations ?? []).map((_, i) => destinationOf(file, i)),
       implicitDestination(file),
@@ -86,6 +87,30 @@ function aclOf(file: PolicyFile): Acl {
     mode: acl.mode,
     privateRanges: acl.private_ranges,
     allowAddresses: acl.allow_addresses,
+    rules: acl.rules.map((rule) => ({
+      name: rule.name,
+      action: rule.action,
+      hosts: (rule.hosts ?? []).map((host) => host.toLowerCase()),
+      ports: rule.ports ?? [],
+      methods: rule.methods ?? [],
+      paths: rule.paths ?? [],
+      identities: rule.identities ?? [],
+    })),
+  };
+}
+
+/** `null` when the file names neither a store nor a service: then there is nothing to share. */
+function fleetOf(file: PolicyFile): FleetOptions | null {
+  const fleet = { ...DEFAULTS.fleet, ...stated(file.fleet) };
+  if (fleet.store === "" && fleet.rate_limit_service === "") return null;
+  return {
+    store: fleet.store,
+    passwordEnv: fleet.password_env,
+    prefix: fleet.prefix,
+    timeoutMs: parseDuration(fleet.timeout)!,
+    onFailure: fleet.on_failure,
+    rateLimitService: fleet.rate_limit_service,
+    rateLimitDomain: fleet.rate_limit_domain,
   };
 }
 
@@ -112,6 +137,13 @@ function destinationOf(file: PolicyFile, index: number): Destination {
     allowAddresses: destination.allow_addresses ?? [],
     localPort: destination.local_port ?? 0,
     upstream: upstreamOf(destination),
+    endpoints: (destination.endpoints ?? []).map(({ host, port, priority, weight }) => ({
+      host: host.toLowerCase(),
+      port,
+      priority: priority ?? 0,
+      weight: weight ?? 1,
+    })),
+    balance: balanceOf(destination),
     tls: tlsOf(destination),
     httpVersion: destination.http_version ?? DEFAULTS.destination.http_version,
     policy: policyOf(mergeLayers(layersFor(file, index, null))),
@@ -132,10 +164,22 @@ function implicitDestination(file: PolicyFile): Destination {
     allowAddresses: [],
     localPort: 0,
     upstream: null,
+    endpoints: [],
+    balance: balanceOf({}),
     tls: null,
     httpVersion: DEFAULTS.destination.http_version,
     policy: policyOf(mergeLayers(layersFor(file, null, null))),
     routes: [],
+  };
+}
+
+function balanceOf({ balance: keys }: Pick<DestinationFile, "balance">): BalanceOptions {
+  const balance = { ...DEFAULTS.balance, ...stated(keys) };
+  return {
+    algorithm: balance.algorithm,
+    ejectAfter: countOrOff(balance.eject_after),
+    ejectForMs: parseDuration(balance.eject_for)!,
+    ejectPercentMax: balance.eject_percent,
   };
 }
 
@@ -151,67 +195,6 @@ function tlsOf(destination: DestinationFile): DestinationTls | null {
     serverName: tls.server_name?.toLowerCase() ?? "",
     minVersion: tls.min_version ?? DEFAULTS.tls.min_version,
   };
-}
-
-/** A merged policy in numbers. */
-function policyOf(merged: MergedPolicy): RoutePolicy {
-  const { retry, limits } = merged;
-  return {
-    timeoutMs: msOrOff(merged.timeout),
-    perTryTimeoutMs: msOrOff(merged.per_try_timeout),
-    dnsTimeoutMs: parseDuration(merged.dns_timeout)!,
-    connectTimeoutMs: parseDuration(merged.connect_timeout)!,
-    tlsTimeoutMs: parseDuration(merged.tls_timeout)!,
-    idleTimeoutMs: msOrOff(merged.idle_timeout),
-    deadlineReserveMs: parseDuration(merged.deadline_reserve)!,
-    deadlineHeaders: merged.deadline_headers.map(({ name, format }) => ({
-      name: name.toLowerCase(),
-      format,
-    })),
-    retry: {
-      maxRetries: retry.max_retries,
-      on: retry.on.filter(isCondition),
-      statuses: statusesOf(retry.on),
-      grpcStatuses: grpcStatusesOf(retry.on),
-      methods: retry.methods,
-      idempotencyHeaders: retry.idempotency_headers.map((name) => name.toLowerCase()),
-      backoffBaseMs: parseDuration(retry.backoff.base)!,
-      backoffMaxMs: parseDuration(retry.backoff.max)!,
-      budgetRatio: retry.budget.ratio,
-      budgetFloor: retry.budget.floor,
-      replayBufferBytes: parseSize(retry.replay_buffer)!,
-    },
-    rateLimit: rateLimitOf(limits),
-    concurrency:
-      limits.max_concurrency === "off" ? null : { max: limits.max_concurrency, queueMax: limits.queue },
-    propagate: merged.propagate,
-  };
-}
-
-function rateLimitOf({ rate, burst, overflow }: MergedPolicy["limits"]): RateLimitOptions | null {
-  if (rate === "off") return null;
-  const perSecond = parseRate(rate)!;
-  return { perSecond, burst: burst ?? Math.max(1, Math.ceil(perSecond)), overflow };
-}
-
-function isCondition(entry: number | string): entry is RetryCondition {
-  return typeof entry === "string" && parseStatuses(entry) === null && grpcStatusNamed(entry) === null;
-}
-
-/** Sorted, each once. */
-function statusesOf(on: readonly (number | string)[]): readonly number[] {
-  const statuses = on.flatMap((entry) => parseStatuses(entry) ?? []);
-  return [...new Set(statuses)].sort((a, b) => a - b);
-}
-
-/** Sorted, each once. */
-function grpcStatusesOf(on: readonly (number | string)[]): readonly number[] {
-  const statuses = on.flatMap((entry) => grpcStatusNamed(entry) ?? []);
-  return [...new Set(statuses)].sort((a, b) => a - b);
-}
-
-function msOrOff(text: string): number {
-  return text === "off" ? 0 : parseDuration(text)!;
 }
 
 /** Only the keys that have a value, so that an absent one cannot override a default. */

@@ -42,6 +42,17 @@ export function text(form: string, problem: (value: string) => string | null, pa
     .meta({ title: form, ...(pattern === undefined ? {} : { pattern: `^${pattern}$` }) });
 }
 
+/** As `text`, for one that may hold a secret by mistake: messages do not repeat it. */
+export function unrepeatedText(form: string, problem: (value: string) => string | null) {
+  return z
+    .string({ error: ({ input }) => (input === undefined ? REQUIRED : `must be ${form}`) })
+    .superRefine((value, context) => {
+      const what = problem(value);
+      if (what !== null) context.addIssue({ code: "custom", message: what });
+    })
+    .meta({ title: form });
+}
+
 /** A kind of quantity with a unit. */
 interface Quantity {
   readonly kind: string;
@@ -127,6 +138,30 @@ export function oneOf<const T extends readonly [string, ...string[]]>(...words: 
   return z.enum(words, { error }).meta({ title });
 }
 
+/** A number from above 0 to 1, or the word `off`. */
+export function ratioOrOff() {
+  const form = "a number (above 0, to 1), or off";
+  const number = z.number(mustBe(form)).gt(0, mustBe(form)).max(1, mustBe(form));
+  return z.union([number, z.literal("off")], mustBe(form)).meta({ title: form });
+}
+
+/** A number of hundredths, above 0. */
+export function percent() {
+  const form = "a number (above 0, to 100)";
+  return z.number(mustBe(form)).gt(0, mustBe(form)).max(100, mustBe(form)).meta({ title: form });
+}
+
+/** A number, both bounds included. */
+export function number(min: number, max: number) {
+  const form = `a number (${min} to ${max})`;
+  return z.number(mustBe(form)).min(min, mustBe(form)).max(max, mustBe(form)).meta({ title: form });
+}
+
+/** A text as of `text`, or the word `off`. */
+export function textOrOff(form: string, problem: (value: string) => string | null) {
+  return text(`${form}, or off`, (value) => (value === "off" ? null : problem(value)));
+}
+
 /** `true` or `false`. */
 export const yesOrNo = () => z.boolean(mustBe("true or false")).meta({ title: "true or false" });
 
@@ -164,4 +199,10 @@ export function exactly<const T extends number>(value: T, remedy: string) {
 /** A mapping with exactly these keys; `id` names it in the JSON Schema and in the reference page. */
 export function mapping<const T extends z.ZodRawShape>(id: string, description: string, shape: T) {
   return z.strictObject(shape, mustBe("a mapping of keys to values")).meta({ id, description });
+}
+
+/** A mapping as of `mapping`, or the word `off`, which takes back what an outer level states. */
+export function mappingOrOff<const T extends z.ZodRawShape>(id: string, description: string, shape: T) {
+  const form = "a mapping of keys to values, or off";
+  return z.union([z.literal("off"), mapping(id, description, shape)], mustBe(form));
 }

@@ -4,6 +4,7 @@
  * As `schema.ts`, of which it is a part.
  */
 import { headerNameProblem, methodProblem } from "./notation.ts";
+import { descriptorProblem } from "./notation-fleet.ts";
 import {
   duration,
   list,
@@ -16,8 +17,22 @@ import {
   text,
   whole,
   wholeOrOff,
+  yesOrNo,
 } from "./schema-forms.ts";
-import { GRPC_CONDITIONS, grpcStatusNamed, parseStatuses } from "./units.ts";
+import {
+  adaptiveConcurrency,
+  circuitBreaker,
+  fallback,
+  fault,
+  headerNameOrOff,
+  hedge,
+  mirror,
+  perInvocation,
+  rewrite,
+  splitTarget,
+  staleIfError,
+} from "./schema-stages.ts";
+import { GRPC_CONDITIONS, grpcStatusNamed, headerNamed, parseStatuses, RETRY_CONDITIONS } from "./units.ts";
 
 /** A request method. */
 export const method = () => text("a method", methodProblem);
@@ -27,24 +42,17 @@ export const propagate = () => list("trace formats", oneOf("tracecontext", "xray
 
 const headerName = () => text("a header name", headerNameProblem);
 
-/** Conditions of `retry.on` that are not statuses. */
-const RETRY_CONDITIONS = [
-  "connect_failure",
-  "reset_before_response",
-  "refused_stream",
-  "per_try_timeout",
-] as const;
-
 const retryCondition = numberOrText(
-  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx, or a gRPC status such as grpc_unavailable`,
+  `${RETRY_CONDITIONS.join(", ")}, a status (400 to 599), a range such as "502-504", 4xx or 5xx, a gRPC status such as grpc_unavailable, or header: and the name of a response header`,
   (entry) =>
     RETRY_CONDITIONS.some((condition) => condition === entry) ||
     parseStatuses(entry) !== null ||
-    grpcStatusNamed(entry) !== null,
+    grpcStatusNamed(entry) !== null ||
+    headerNamed(entry) !== null,
   [
     { type: "integer", minimum: 400, maximum: 599 },
     { enum: [...RETRY_CONDITIONS, ...GRPC_CONDITIONS] },
-    { type: "string", pattern: "^([45][0-9]{2}-[45][0-9]{2}|[45]xx)$" },
+    { type: "string", pattern: "^([45][0-9]{2}-[45][0-9]{2}|[45]xx|header:.+)$" },
   ],
 );
 
@@ -56,7 +64,7 @@ const retry = mapping(
     on: list("conditions", retryCondition, 64)
       .optional()
       .describe(
-        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses.",
+        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses, gRPC statuses, or a header of the response that is there (`header:x-should-retry`).",
       ),
     methods: list("methods", method(), 32)
       .optional()
@@ -119,6 +127,26 @@ const limits = mapping(
     queue: whole(0, 10_000)
       .optional()
       .describe("Calls that may wait for a free slot of `max_concurrency`, within their deadline."),
+    adaptive_concurrency: adaptiveConcurrency.optional(),
+    per_invocation: perInvocation.optional(),
+    key_header: headerNameOrOff()
+      .optional()
+      .describe("`rate` holds for each value of this request header, for instance for each tenant."),
+    keys: whole(1, 100_000)
+      .optional()
+      .describe(
+        "Values of `key_header` that are counted at once. Above: the one not seen for the longest is forgotten.",
+      ),
+    fleet: yesOrNo()
+      .optional()
+      .describe(
+        "`rate` holds for all sandboxes together, each of which leases a share. Needs `fleet.store`.",
+      ),
+    descriptors: list("descriptors", text("key=value", descriptorProblem), 16)
+      .optional()
+      .describe(
+        "Entries of the descriptor that `fleet.rate_limit_service` judges each call by: `key=value`, where `$header:NAME`, `$destination`, `$route` and `$identity` are filled in. `rate` holds while it cannot be asked. Empty: it is not asked.",
+      ),
   },
 );
 
@@ -161,6 +189,21 @@ export const policyKeys = {
   deadline_headers: list("deadline headers", deadlineHeader, 8)
     .optional()
     .describe("Request headers that carry the caller's own deadline. The smallest of all deadlines holds."),
+  deadline_header: headerNameOrOff()
+    .optional()
+    .describe(
+      "A request header that tells the upstream how many milliseconds are left, such as `x-request-timeout-ms`.",
+    ),
   retry: retry.optional(),
+  hedge: hedge.optional(),
+  circuit_breaker: circuitBreaker.optional(),
   limits: limits.optional(),
+  fallback: fallback.optional(),
+  stale_if_error: staleIfError.optional(),
+  split: list("split targets", splitTarget, 16)
+    .optional()
+    .describe("Other upstreams for a part of the calls; `[]` takes back what an outer level states."),
+  rewrite: rewrite.optional(),
+  mirror: mirror.optional(),
+  fault: fault.optional(),
 };

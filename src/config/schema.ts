@@ -8,13 +8,15 @@
 import { isIP } from "node:net";
 import * as z from "zod";
 import {
-  addressBlockProblem,
   fileReferenceProblem,
   hostPatternProblem,
   hostProblem,
   nameProblem,
   pathPrefixProblem,
 } from "./notation.ts";
+import { acl, allowAddresses } from "./schema-acl.ts";
+import { balance, endpoints } from "./schema-endpoints.ts";
+import { fleet } from "./schema-fleet.ts";
 import {
   duration,
   exactly,
@@ -32,7 +34,6 @@ import { method, policyKeys, propagate } from "./schema-policy.ts";
 
 const port = () => whole(1, 65_535);
 const fileReference = () => text("file: and an absolute path", fileReferenceProblem);
-const allowAddresses = () => list("address blocks", text("an address block", addressBlockProblem), 256);
 
 const tls = mapping(
   "tls",
@@ -128,6 +129,10 @@ const destination = mapping("destination", "Calls to one upstream and the policy
         ),
     },
   ).optional(),
+  endpoints: endpoints
+    .optional()
+    .describe("Several places to dial instead of one. Default: `upstream`, or where each call says."),
+  balance: balance.optional(),
   tls: tls.optional(),
   ...policyKeys,
   propagate: propagate().optional().describe("As `telemetry.propagate`, for this destination only."),
@@ -202,22 +207,8 @@ export const policySchema = mapping("policy", "The policy file of Outrider.", {
         "Bytes that wait in all calls together. Above: new calls get 503 until less than nine tenths wait.",
       ),
   }).optional(),
-  acl: mapping("acl", "Which targets may be called.", {
-    default: oneOf("allow", "deny").optional().describe("The rule for hosts that no destination names."),
-    mode: oneOf("observe", "report", "enforce")
-      .optional()
-      .describe(
-        "`enforce` refuses what is denied, `report` lets it pass and notes it in the log, `observe` lets it pass.",
-      ),
-    private_ranges: oneOf("allow", "deny")
-      .optional()
-      .describe("Whether addresses of private networks (RFC 1918, RFC 4193, RFC 6598) may be called."),
-    allow_addresses: allowAddresses()
-      .optional()
-      .describe(
-        "Exceptions from the guard on addresses, for instance `127.0.0.1:8080` or `10.0.0.0/8`. Loopback, link-local and metadata addresses need one; a metadata service needs its exact address.",
-      ),
-  }).optional(),
+  acl: acl.optional(),
+  fleet: fleet.optional(),
   defaults: mapping(
     "policy_keys",
     "Values for every destination; each destination and each route may override them.",

@@ -5,8 +5,12 @@
  * Names carry their unit. 0 means "off" only where the comment says so.
  */
 
+import type { RoutePolicy } from "./stage-types.ts";
+
+export type * from "./stage-types.ts";
+
 /** Bumped when this shape changes: a compiled file of another format is refused with the remedy "compile again". */
-export const CONFIG_FORMAT = 2;
+export const CONFIG_FORMAT = 3;
 
 /** The root. */
 export interface Config {
@@ -17,6 +21,8 @@ export interface Config {
   readonly listen: Listen;
   readonly limits: Limits;
   readonly acl: Acl;
+  /** What sandboxes share; `null`: nothing. */
+  readonly fleet: FleetOptions | null;
   /** In order of the file. The last one is the implicit `default`, with no hosts: it takes what no other does. */
   readonly destinations: readonly Destination[];
   readonly telemetry: TelemetryConfig;
@@ -71,6 +77,41 @@ export interface Acl {
   readonly privateRanges: "allow" | "deny";
   /** `CIDR` or `CIDR:port`: exceptions from the guard on addresses, for every destination. */
   readonly allowAddresses: readonly string[];
+  /** Judged before a destination's own word; the first that matches a call decides. */
+  readonly rules: readonly AccessRule[];
+}
+
+/** One rule of the acl. An empty list matches everything; all lists have to match. */
+export interface AccessRule {
+  /** Unique; logs call it `acl.rules.NAME`. */
+  readonly name: string;
+  readonly action: "allow" | "deny";
+  /** As `Destination.hosts`. */
+  readonly hosts: readonly string[];
+  readonly ports: readonly number[];
+  readonly methods: readonly string[];
+  /** Path prefixes on segment boundaries. A tunnel that is not looked into has no path: a rule with paths does not match it. */
+  readonly paths: readonly string[];
+  /** Names of functions or services (AWS_LAMBDA_FUNCTION_NAME, K_SERVICE, OUTRIDER_IDENTITY), `*` at either end. */
+  readonly identities: readonly string[];
+}
+
+/** What sandboxes share, over a store off the hot path; policy file: `fleet`. */
+export interface FleetOptions {
+  /** `redis://host:port[/db]` or `rediss://…`; the password comes from `passwordEnv`. */
+  readonly store: string;
+  /** Name of the environment variable that holds the password; "" for none. */
+  readonly passwordEnv: string;
+  /** Prefix of every key. */
+  readonly prefix: string;
+  /** One command. */
+  readonly timeoutMs: number;
+  /** What limits and breakers do without the store: `open` lets calls pass on local state alone, `closed` refuses what needs a share. */
+  readonly onFailure: "open" | "closed";
+  /** `host:port` of a service that speaks Envoy's rate limit protocol (envoy.service.ratelimit.v3); "" for none. */
+  readonly rateLimitService: string;
+  /** `domain` of its requests. */
+  readonly rateLimitDomain: string;
 }
 
 /** A destination with its defaults applied and its routes resolved. */
@@ -90,6 +131,9 @@ export interface Destination {
   readonly localPort: number;
   /** Where calls really go; `null` keeps the target's own host and port. Required with `localPort`. */
   readonly upstream: { readonly host: string; readonly port: number } | null;
+  /** Several places to dial instead of one; empty: `upstream`, or the target itself. */
+  readonly endpoints: readonly Endpoint[];
+  readonly balance: BalanceOptions;
   /** How TLS towards the upstream is spoken, and where; `null`: Node's roots, no client certificate, where the target's scheme says so. */
   readonly tls: DestinationTls | null;
   /** What is spoken to the upstream. `auto`: what the application speaks, as far as the upstream speaks it too. */
@@ -128,74 +172,23 @@ export interface Route {
   readonly policy: RoutePolicy;
 }
 
-/** The stages' options. */
-export interface RoutePolicy {
-  /** Whole call, all attempts and the body included; 0: only the invocation's deadline bounds it. */
-  readonly timeoutMs: number;
-  /** One attempt, until its response head; 0: off. */
-  readonly perTryTimeoutMs: number;
-  readonly dnsTimeoutMs: number;
-  readonly connectTimeoutMs: number;
-  readonly tlsTimeoutMs: number;
-  /** Silence on either side while an exchange is open, the wait for the response head included; 0: off. */
-  readonly idleTimeoutMs: number;
-  /** Kept free of the invocation's time so that the handler can still answer. */
-  readonly deadlineReserveMs: number;
-  /** Request headers that carry the caller's own deadline: name (lower case) and how its value reads. */
-  readonly deadlineHeaders: readonly {
-    readonly name: string;
-    readonly format: "milliseconds" | "seconds" | "grpc";
-  }[];
-  readonly retry: RetryOptions;
-  readonly rateLimit: RateLimitOptions | null;
-  readonly concurrency: ConcurrencyOptions | null;
-  /** Formats written on the way out, in order; empty: none. */
-  readonly propagate: readonly ("tracecontext" | "xray")[];
+/** A place where a destination's calls may be dialled; the host that is called and verified stays. Policy file: `endpoints`. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+  /** Lower is tried first; the next is used when all of the one before are ejected. */
+  readonly priority: number;
+  readonly weight: number;
 }
 
-/** What is sent again, how often, and what it may cost; policy file: `retry`. */
-export interface RetryOptions {
-  /** Tries after the first; 0: no retry. */
-  readonly maxRetries: number;
-  readonly on: readonly RetryCondition[];
-  /** Statuses among the conditions, each 400..599. */
-  readonly statuses: readonly number[];
-  /** Values of `grpc-status` among the conditions, each 1..16; they count where a response consists of nothing but its head. */
-  readonly grpcStatuses: readonly number[];
-  /** Methods that may be sent again after bytes left. */
-  readonly methods: readonly string[];
-  /** With one of these headers (lower case) any method may be sent again. */
-  readonly idempotencyHeaders: readonly string[];
-  readonly backoffBaseMs: number;
-  readonly backoffMaxMs: number;
-  /** Tokens that each success gives back; a retry costs 1. 0.2: at most a fifth more calls in the long run. */
-  readonly budgetRatio: number;
-  /** Retries that each invocation may make whatever the bucket says. */
-  readonly budgetFloor: number;
-  /** Request bytes kept for another try. A longer body streams and is not sent again. */
-  readonly replayBufferBytes: number;
-}
-
-/** Conditions that are not statuses. */
-export type RetryCondition =
-  | "connect_failure"
-  | "reset_before_response"
-  | "refused_stream"
-  | "per_try_timeout";
-
-/** Token bucket per destination and route. */
-export interface RateLimitOptions {
-  readonly perSecond: number;
-  readonly burst: number;
-  /** What a call without a token does: refused with 429 and Retry-After, or waits within its deadline. */
-  readonly overflow: "reject" | "wait";
-}
-
-/** Calls in flight per destination and route, counted until the last byte. */
-export interface ConcurrencyOptions {
-  readonly max: number;
-  /** Calls that may wait for a slot; 0: refused at once. */
-  readonly queueMax: number;
+/** Which endpoint takes a call, and which takes none; policy file: `balance`. */
+export interface BalanceOptions {
+  readonly algorithm: "least_request" | "ewma" | "round_robin";
+  /** Failures in a row that eject an endpoint; 0: none is. */
+  readonly ejectAfter: number;
+  readonly ejectForMs: number;
+  /** Part of a priority's endpoints that may be ejected, percent. */
+  readonly ejectPercentMax: number;
 }
 
 /** Policy file: `telemetry`. */

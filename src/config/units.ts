@@ -1,5 +1,6 @@
 /**
- * The notations of the policy file for quantities: durations, sizes, rates and status sets, read and written.
+ * The notations of the policy file for quantities and conditions: durations, sizes, rates, instants, sets of statuses, read and
+ * written.
  *
  * Pure text ⇄ number functions; a text that does not have the form gives `null`. Bounds of single keys are in `schema.ts`.
  */
@@ -144,4 +145,71 @@ export const GRPC_CONDITIONS: readonly string[] = [
 export function grpcStatusNamed(entry: number | string): number | null {
   const at = GRPC_CONDITIONS.indexOf(String(entry));
   return at < 0 ? null : at + 1;
+}
+
+const INSTANT = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2}))?$/;
+
+/**
+ * Epoch milliseconds of `2027-01-31` (its beginning, UTC) or `2027-01-31T12:00:00Z` (ISO 8601, with an offset). A day that the
+ * calendar does not have gives `null`.
+ */
+export function parseInstant(text: string): number | null {
+  const match = INSTANT.exec(text);
+  if (match === null) return null;
+  const dayMs = Date.parse(`${match[1]}T00:00:00Z`);
+  // `Date` reads 30 February as 2 March.
+  if (Number.isNaN(dayMs) || new Date(dayMs).toISOString().slice(0, 10) !== match[1]) return null;
+  const instantMs = match[2] === undefined ? dayMs : Date.parse(text);
+  return Number.isNaN(instantMs) ? null : instantMs;
+}
+
+/** Epoch milliseconds as ISO 8601 in UTC, without the fraction of a second. */
+export function formatInstant(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d{3}Z$/, "Z");
+}
+
+/** The header of a condition such as `header:x-should-retry`, in lower case, or `null`. */
+export function headerNamed(entry: number | string): string | null {
+  const match = /^header:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})$/.exec(String(entry));
+  return match === null ? null : match[1]!.toLowerCase();
+}
+
+/** Statuses of a list such as `retry.on`, sorted, each once. */
+export function statusesOf(on: readonly (number | string)[]): readonly number[] {
+  const statuses = on.flatMap((entry) => parseStatuses(entry) ?? []);
+  return [...new Set(statuses)].sort((a, b) => a - b);
+}
+
+/** Values of `grpc-status` of a list such as `retry.on`, sorted, each once. */
+export function grpcStatusesOf(on: readonly (number | string)[]): readonly number[] {
+  const statuses = on.flatMap((entry) => grpcStatusNamed(entry) ?? []);
+  return [...new Set(statuses)].sort((a, b) => a - b);
+}
+
+/** Conditions of `retry.on` that are not statuses and not headers. */
+export const RETRY_CONDITIONS = [
+  "connect_failure",
+  "reset_before_response",
+  "refused_stream",
+  "per_try_timeout",
+] as const;
+
+/** Milliseconds of a duration; 0 for `off`. */
+export function msOrOff(text: string): number {
+  return text === "off" ? 0 : parseDuration(text)!;
+}
+
+/** Bytes of a size; 0 for `off`. */
+export function bytesOrOff(text: string): number {
+  return text === "off" ? 0 : parseSize(text)!;
+}
+
+/** A number; 0 for `off`. */
+export function countOrOff(value: number | "off"): number {
+  return value === "off" ? 0 : value;
+}
+
+/** A header's name in lower case; "" for `off`. */
+export function headerOrOff(name: string): string {
+  return name === "off" ? "" : name.toLowerCase();
 }

@@ -23,6 +23,8 @@ const REASONS: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
   504: "Gateway Timeout",
   505: "HTTP Version Not Supported",
+  // RFC 5842 §7.2.
+  508: "Loop Detected",
 };
 
 /** The one line that every refusal says: static text, the stable code and the call's id. */

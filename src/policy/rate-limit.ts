@@ -1,65 +1,59 @@
 /**
- * Spares a destination: at most so many calls a second. A call without a token is refused, or waits for its turn when it can have it
- * before its deadline.
+ * Spares a destination: at most so many calls a second, all together or for each value of a header. A call without a token is refused, or
+ * waits for its turn when it can have it before its deadline.
  *
- * Owns the queue and its one timer; the arithmetic is in token-bucket.ts. A call counts once, whatever attempts it takes.
+ * Owns the refusal. Tokens are `rate-source.ts`'s matter, lines and keys `rate-limit-lines.ts`'s. A call counts once, whatever attempts
+ * it takes.
  */
 import type { Clock } from "../clock.ts";
 import type { RateLimitOptions } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
 import type { EgressRequest, Policy } from "../exchange.ts";
-import { newTokenBucket, takeToken, untilTokensMs } from "./token-bucket.ts";
-import { WaitQueue } from "./wait-queue.ts";
-
-/** Calls that may wait for a token, per route. Overflow: refused like a call that would wait past its deadline. */
-const QUEUE_MAX = 1000;
-
-/** How late a timer may fire without slowing the flow, seconds. */
-const TIMER_LATE_S_MAX = 0.01;
+import { fieldValue } from "../http1/fields.ts";
+import { RateLines } from "./rate-limit-lines.ts";
+import { localTokens } from "./rate-limit-local.ts";
+import type { TokenSourceFor } from "./rate-source.ts";
 
 const STAGE = "rate limit";
 
-/** The stage. One bucket for all calls of the route that it is composed into. */
-export function rateLimit(options: RateLimitOptions, clock: Clock): Policy {
-  const bucket = newTokenBucket(options, clock);
-  const queue = new WaitQueue(QUEUE_MAX);
+/**
+ * The stage. All calls of the route that it is composed into have one limit, or one for each value of `keyHeader`; those without that
+ * header share one. Whoever may choose the header's value freely may choose a fresh limit with it.
+ *
+ * @param sourceFor where tokens come from; a bucket of this sandbox's own unless given
+ */
+export function rateLimit(
+  options: RateLimitOptions,
+  clock: Clock,
+  sourceFor: TokenSourceFor = localTokens(options, clock),
+): Policy {
+  const { keyHeader } = options;
+  const lines = new RateLines(sourceFor, options.keysMax, STAGE, clock);
   const quota = quotaField(options);
-  // While calls wait, a token that flowed in before a late timer fired is not lost for want of room.
-  const whileWaiting = {
-    ...options,
-    burst: options.burst + Math.max(1, options.perSecond * TIMER_LATE_S_MAX),
-  };
-  let armed = false;
 
-  function arm(): void {
-    if (armed) return;
-    armed = true;
-    // At least a millisecond: a token that is almost there must not be asked for in a loop.
-    clock.after(Math.max(1, Math.ceil(untilTokensMs(bucket, whileWaiting, 1, clock))), () => {
-      armed = false;
-      while (queue.length > 0 && takeToken(bucket, whileWaiting, clock)) queue.admitNext();
-      if (queue.length > 0) arm();
-    });
-  }
-
-  function refuse(request: EgressRequest, waitMs: number): Promise<never> {
+  function refuse(request: EgressRequest, waitMs: number, unavailable: string): Promise<never> {
     request.trail.push({ kind: "limited", stage: STAGE, limit: options.perSecond });
+    const rate = `${options.perSecond}/s (burst ${options.burst})`;
     const error = new EgressError(
       "RATE_LIMITED",
-      `${options.perSecond}/s (burst ${options.burst}) used up, a token for this call in ${Math.ceil(waitMs)} ms`,
+      unavailable === ""
+        ? `${rate} used up, a token for this call in ${Math.ceil(waitMs)} ms`
+        : `no share of ${rate}: ${unavailable}`,
     );
     error.replyFields = limitFields(quota, waitMs);
     return Promise.reject(error);
   }
 
   return (next) => (request) => {
-    if (queue.length === 0 && takeToken(bucket, options, clock)) return next(request);
-    const waitMs = untilTokensMs(bucket, whileWaiting, queue.length + 1, clock);
+    const line = lines.line(keyHeader === "" ? "" : (fieldValue(request.fields, keyHeader) ?? ""));
+    const { source, queue } = line;
+    if (queue.length === 0 && source.take(0)) return next(request);
+    const waitMs = source.untilMs(queue.length + 1);
     const fits = waitMs < request.deadlineMs - clock.now();
-    if (options.overflow === "reject" || queue.full || !fits) return refuse(request, waitMs);
-    const turn = queue.turn(request, STAGE, clock);
-    arm();
-    return turn.then(() => next(request));
+    if (options.overflow === "reject" || lines.full || !fits) {
+      return refuse(request, waitMs, source.unavailable);
+    }
+    return lines.turn(line, request).then(() => next(request));
   };
 }
 

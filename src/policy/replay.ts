@@ -2,11 +2,11 @@
  * A streamed request body that can be sent more than once, as long as it is short.
  *
  * Passes the live body on to one attempt at a time and keeps what has passed, up to a bound, so that a further attempt starts from
- * the first byte and then goes on with the live body. Beyond the bound what has passed is forgotten and the body streams as if
- * this were not here. Decides nothing about retries.
+ * the first byte and then goes on with the live body. The bound is never exceeded: a body that outgrows it is forgotten and streams as
+ * if this were not here, and one that does so while no attempt takes it has failed. Decides nothing about retries.
  */
 import { Body, type BodySink } from "../body.ts";
-import type { EgressError } from "../errors.ts";
+import { EgressError } from "../errors.ts";
 import type { FieldLines } from "../exchange.ts";
 
 /** See the file's header. Takes over `live`: nobody else may pipe it. */
@@ -14,10 +14,7 @@ export class ReplayBody {
   readonly #live: Body;
   /** Bytes that may be kept. 0 from the moment on at which keeping is pointless. */
   #bytesMax: number;
-  /**
-   * The body from its first byte on, or, once `#dropped`, what the attempt has not had yet. Exceeds the bound only by what the
-   * source pushes before it obeys a pause.
-   */
+  /** The body from its first byte on, or, once `#dropped`, what the attempt has not had yet. */
   #pieces: Uint8Array[] = [];
   #bytes = 0;
   /** How many of the pieces the current attempt has had. */
@@ -26,6 +23,7 @@ export class ReplayBody {
   #dropped = false;
   #piped = false;
   #ended = false;
+  #outgrown = false;
   #trailers: FieldLines = "";
   #failure: EgressError | null = null;
   /** The body of the attempt under way; `null` before the first and when it has been abandoned. */
@@ -47,7 +45,17 @@ export class ReplayBody {
     return !this.#dropped && this.#failure === null;
   }
 
-  /** Why the live body broke off, or `null`. */
+  /** It outgrew the bound when there was no attempt to take it: the call can neither go on nor begin again. */
+  get outgrown(): boolean {
+    return this.#outgrown;
+  }
+
+  /** Bytes that are kept now. */
+  get keptBytes(): number {
+    return this.#bytes;
+  }
+
+  /** Why the live body broke off, or that it is `outgrown`; or `null`. */
   get failure(): EgressError | null {
     return this.#failure;
   }
@@ -131,16 +139,51 @@ export class ReplayBody {
     this.#bytesMax = 0;
   }
 
+  /**
+   * The body is not kept any more, and `body` goes on with it. What it has not had comes first, whatever the pace that it asks for: no
+   * more than a source pushes before it obeys a pause.
+   */
+  #goOnUnkept(body: Body, chunk: Uint8Array): void {
+    const behind = this.#pieces.slice(this.#played);
+    this.#dropped = true;
+    this.#keepNothing();
+    for (const piece of behind) if (this.#current === body) this.#give(body, piece);
+    if (this.#current === body) this.#give(body, chunk);
+  }
+
+  /** `chunk` came while no attempt was there, and cannot be kept. */
+  #outgrow(): void {
+    this.#outgrown = true;
+    this.#failure = new EgressError(
+      "OVERLOADED",
+      `the request's body outgrew replay_buffer (${this.#bytesMax} bytes) between two attempts`,
+    );
+    this.#keepNothing();
+    this.#live.cancel(this.#failure);
+  }
+
+  #keepNothing(): void {
+    this.#pieces = [];
+    this.#bytes = 0;
+    this.#played = 0;
+    this.#bytesMax = 0;
+  }
+
   /** Where the live body goes. */
   readonly #sink: BodySink = {
     write: (chunk) => {
       const body = this.#current;
+      if (this.#bytes + chunk.length > this.#bytesMax) {
+        if (body !== null) this.#goOnUnkept(body, chunk);
+        else if (!this.#dropped) this.#outgrow();
+        // A body that was given up is read on, or it would block what comes behind it on its connection.
+        return body === null || this.#wanted;
+      }
       const inTurn = body !== null && this.#played === this.#pieces.length;
       this.#pieces.push(chunk);
       this.#bytes += chunk.length;
       if (!inTurn) return false;
       this.#played += 1;
-      if (this.#bytes > this.#bytesMax) this.#forgetPlayed();
       this.#give(body, chunk);
       return this.#wanted;
     },
@@ -151,7 +194,7 @@ export class ReplayBody {
     },
     abort: (error) => {
       this.#failure = error;
-      this.#pieces = [];
+      this.#keepNothing();
       this.#current?.fail(error);
     },
   };

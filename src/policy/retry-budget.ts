@@ -1,5 +1,6 @@
 /**
- * What retries may cost: a token bucket without a clock, after gRFC A6 (retry throttling). Successes fill it, retries empty it.
+ * What retries, or hedges, may cost: a token bucket without a clock, after gRFC A6 (retry throttling). Successes fill it, retries
+ * empty it; for hedges it is filled by every call.
  *
  * Without a clock it is valid at one call at a time and across a freeze. Plain state and pure steps; who retries is decided in
  * `retry-judge.ts`.

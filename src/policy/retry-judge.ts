@@ -9,7 +9,7 @@ import { EgressError, type ErrorCode } from "../errors.ts";
 import type { FieldLines } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
 import { grpcStatusOf } from "../http1/grpc-status.ts";
-import { parseRetryAfter } from "./http-date.ts";
+import { askedWaitMs } from "./retry-after.ts";
 
 /** A failed attempt and all that the decision depends on. */
 export interface FailedAttempt {
@@ -30,14 +30,14 @@ export interface FailedAttempt {
   /** Until the request's signature is too old, milliseconds; `Infinity` for a request without one. */
   readonly signatureLeftMs: number;
   readonly budgetAllows: boolean;
-  /** Milliseconds since the Unix epoch, for a Retry-After that is a date. */
+  /** Milliseconds since the Unix epoch, for a reset that is a moment. */
   readonly wallMs: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
 
 /** Why the attempt is made again: the condition it met. */
-export type RetryWhy = RetryCondition | `status_${number}` | `grpc_status_${number}`;
+export type RetryWhy = RetryCondition | `status_${number}` | `grpc_status_${number}` | `header_${string}`;
 
 /** Why it is not; the order is that of the rules. */
 export type StopWhy =
@@ -48,6 +48,7 @@ export type StopWhy =
   | "switches_protocol"
   | "not_idempotent"
   | "body_not_kept"
+  | "told_not_to"
   | "retry_after_too_long"
   | "deadline_too_near"
   | "signature_too_old"
@@ -58,7 +59,7 @@ export type Verdict =
   | { readonly kind: "stop"; readonly why: StopWhy }
   | { readonly kind: "retry"; readonly why: RetryWhy; readonly waitMs: number };
 
-/** A longer Retry-After is not waited for even by a call without a deadline, milliseconds: the caller decides better. */
+/** A longer wait that the upstream asks for is not made even by a call without a deadline, milliseconds: the caller decides better. */
 export const RETRY_AFTER_MS_MAX = 300_000;
 
 /** Which condition an error is. A silent upstream counts as a reset, as in Envoy's `reset` ("disconnect/reset/read timeout"). */
@@ -70,6 +71,8 @@ const CONDITION_OF: ReadonlyMap<ErrorCode, RetryCondition> = new Map<ErrorCode, 
   ["TLS_FAILED", "connect_failure"],
   ["TLS_TIMEOUT", "connect_failure"],
   ["STREAM_REFUSED", "refused_stream"],
+  // An injected reset is there to see what a real one would do.
+  ["FAULT_INJECTED", "reset_before_response"],
   ["UPSTREAM_RESET", "reset_before_response"],
   ["UPSTREAM_TIMEOUT", "reset_before_response"],
   ["PER_TRY_TIMEOUT", "per_try_timeout"],
@@ -84,7 +87,8 @@ export function judge(options: RetryOptions, failed: FailedAttempt): Verdict {
   const harm = harmOf(options, failed);
   if (harm !== null) return stop(harm);
   if (!failed.replayable) return stop("body_not_kept");
-  const asked = askedWaitMs(failed);
+  const asked = failed.outcome instanceof EgressError ? null : askedWaitMs(failed.outcome, failed.wallMs);
+  if (asked === Number.POSITIVE_INFINITY) return stop("told_not_to");
   if (asked !== null && (asked > RETRY_AFTER_MS_MAX || asked >= failed.leftMs))
     return stop("retry_after_too_long");
   const waitMs = asked ?? backoffMs(options, failed.attempt, failed.random);
@@ -97,17 +101,18 @@ function stop(why: StopWhy): Verdict {
   return { kind: "stop", why };
 }
 
+/** The part of the options that says what a failure is. */
+export type FailureConditions = Pick<RetryOptions, "on" | "statuses" | "grpcStatuses" | "responseHeaders">;
+
 /** The condition that an outcome is, or `null` when it is none of those that `options` names. */
-export function conditionMet(
-  options: Pick<RetryOptions, "on" | "statuses" | "grpcStatuses">,
-  outcome: FailedAttempt["outcome"],
-): RetryWhy | null {
+export function conditionMet(options: FailureConditions, outcome: FailedAttempt["outcome"]): RetryWhy | null {
   if (!(outcome instanceof EgressError)) {
     if (options.statuses.includes(outcome.status)) return `status_${outcome.status}`;
     const grpcStatus = grpcStatusOf(outcome.fields);
-    return grpcStatus !== null && options.grpcStatuses.includes(grpcStatus)
-      ? `grpc_status_${grpcStatus}`
-      : null;
+    if (grpcStatus !== null && options.grpcStatuses.includes(grpcStatus)) return `grpc_status_${grpcStatus}`;
+    const { fields } = outcome;
+    const header = options.responseHeaders.find((name) => fieldValue(fields, name) !== undefined);
+    return header === undefined ? null : `header_${header}`;
   }
   const condition = CONDITION_OF.get(outcome.code);
   return condition !== undefined && options.on.includes(condition) ? condition : null;
@@ -120,13 +125,6 @@ function harmOf(options: RetryOptions, failed: FailedAttempt): StopWhy | null {
   if (reached === "final") return "response_begun";
   if (failed.switchesProtocol) return "switches_protocol";
   return options.methods.includes(failed.method) || failed.hasIdempotencyKey ? null : "not_idempotent";
-}
-
-/** What the response's Retry-After asks for, milliseconds; `null` when there is none that can be read. */
-function askedWaitMs(failed: FailedAttempt): number | null {
-  if (failed.outcome instanceof EgressError) return null;
-  const value = fieldValue(failed.outcome.fields, "retry-after");
-  return value === undefined ? null : parseRetryAfter(value, failed.wallMs);
 }
 
 /** Exponential backoff with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), milliseconds. */

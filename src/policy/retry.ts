@@ -11,7 +11,7 @@ import type { EgressRequest, EgressResponse, Policy } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
 import type { Latch } from "../latch.ts";
 import { Attempt } from "./attempt.ts";
-import { discard } from "./discard.ts";
+import { discard, superseded } from "./discard.ts";
 import { ReplayBody } from "./replay.ts";
 import { budgetAllows, newRetryBudget, refillFloor, rewardSuccess, spendRetry } from "./retry-budget.ts";
 import { conditionMet, type FailedAttempt, judge } from "./retry-judge.ts";
@@ -39,7 +39,7 @@ export function retry(options: RetryStageOptions, clock: Clock, surroundings: Re
       for (let number = 1; ; number++) {
         const attempt = new Attempt(
           request,
-          number,
+          number + hedgesOf(request),
           replay?.attempt() ?? request.body,
           clock,
           perTryTimeoutMs,
@@ -57,16 +57,18 @@ export function retry(options: RetryStageOptions, clock: Clock, surroundings: Re
           budgetAllows: budgetAllows(budget),
           random: surroundings.random,
         });
+        const { why } = verdict;
+        const failed = attempt.request.attempt;
         if (verdict.kind === "stop") {
-          if (rules.maxRetries > 0)
-            request.trail.push({ kind: "no_retry", attempt: number, why: verdict.why });
+          if (rules.maxRetries > 0) request.trail.push({ kind: "no_retry", attempt: failed, why });
           return handOn(outcome);
         }
         spendRetry(budget);
-        request.trail.push({ kind: "retry", attempt: number, why: verdict.why, waitMs: verdict.waitMs });
+        request.trail.push({ kind: "retry", attempt: failed, why, waitMs: verdict.waitMs });
         attempt.unlink();
         await giveUp(outcome, replay, () => pause(clock, verdict.waitMs, request.cancelled));
-        if (replay !== null && replay.failure !== null) throw replay.failure;
+        if (replay !== null && replay.failure !== null) return endWith(request, failed, outcome, replay);
+        if (clock.now() >= request.deadlineMs) throw tooLate(request, failed);
       }
     } finally {
       replay?.release();
@@ -78,6 +80,11 @@ export function retry(options: RetryStageOptions, clock: Clock, surroundings: Re
 function replayOf(request: EgressRequest, rules: RetryOptions): ReplayBody | null {
   if (request.body.whole !== null || rules.maxRetries === 0) return null;
   return new ReplayBody(request.body, rules.replayBufferBytes);
+}
+
+/** The copies that a hedge has sent so far are attempts too, so that each has a number of its own. */
+function hedgesOf({ trail }: EgressRequest): number {
+  return trail.reduce((hedges, { kind }) => (kind === "hedge" ? hedges + 1 : hedges), 0);
 }
 
 function failedAttempt(
@@ -107,6 +114,27 @@ function handOn(outcome: EgressResponse | EgressError): EgressResponse {
   return outcome;
 }
 
+/** The request's body has broken off between two attempts, or can be sent by none: the call ends with the outcome that is left. */
+function endWith(
+  request: EgressRequest,
+  attempt: number,
+  outcome: EgressResponse | EgressError,
+  { outgrown, failure }: ReplayBody,
+): EgressResponse {
+  if (!outgrown) throw failure;
+  request.trail.push({ kind: "no_retry", attempt, why: "body_not_kept" });
+  if (outcome instanceof EgressError || outcome.body.whole !== null) return handOn(outcome);
+  throw failure;
+}
+
+/** A sandbox that was frozen in the wait wakes behind the deadline, and its timers fire in the order in which they were due. */
+function tooLate({ host, port }: EgressRequest, attempt: number): EgressError {
+  return new EgressError(
+    "DEADLINE_EXCEEDED",
+    `${host}:${port}: the wait after attempt ${attempt} ended behind the deadline`,
+  );
+}
+
 /** Frees what the failed attempt holds while `wait` runs, so that its connection is back before the next attempt needs one. */
 async function giveUp(
   outcome: EgressResponse | EgressError,
@@ -117,10 +145,7 @@ async function giveUp(
     replay?.abandon(outcome);
     return wait();
   }
-  const reason = new EgressError(
-    "UPSTREAM_ABORTED",
-    `response ${outcome.status} given up for another attempt`,
-  );
+  const reason = superseded(`response ${outcome.status} given up for another attempt`);
   replay?.abandon(reason);
   const cutOff = discard(outcome, reason);
   try {

@@ -25,6 +25,7 @@ export type AddressClass =
   | "nat64"
   | "sixtofour"
   | "teredo"
+  | "isatap"
   | "invalid";
 
 /**
@@ -38,6 +39,7 @@ const ROWS: readonly (readonly [block: string, is: AddressClass])[] = [
   ["169.254.170.23", "metadata"], // Amazon EKS Pod Identity
   ["fd00:ec2::/32", "metadata"], // AWS over IPv6: ::254 instance metadata, ::23 EKS Pod Identity
   ["fd20:ce::254", "metadata"], // Google Cloud over IPv6
+  ["fe80::a9fe:a9fe", "metadata"], // OpenStack over IPv6
   ["100.100.100.200", "metadata"], // Alibaba Cloud
   ["168.63.129.16", "metadata"], // Azure's wire server: a global address that is answered inside the host
   ["192.0.0.192", "metadata"], // Oracle Cloud
@@ -96,7 +98,12 @@ export function classifyAddress(text: string): AddressClass {
 /** The class of a parsed address. */
 export function classOf(address: Address): AddressClass {
   for (const [block, is] of TABLE) if (inBlock(block, address)) return is;
-  return "global";
+  return isIsatap(address) ? "isatap" : "global";
+}
+
+/** Whether the lower half of a global address is an ISATAP interface identifier, with either value of its `u` bit: RFC 5214 §6.1. */
+function isIsatap(address: Address): boolean {
+  return (address[2] & ~0x0200_0000) === 0x5efe;
 }
 
 /**
@@ -114,6 +121,8 @@ export function embeddedIPv4(address: Address, is: AddressClass): Address | null
       return mapped((address[0] << 16) | (address[1] >>> 16));
     case "teredo":
       return mapped(~address[3]); // the client's address, inverted: RFC 4380 §4
+    case "isatap":
+      return mapped(address[3]);
     default:
       return null;
   }

@@ -31,6 +31,15 @@ export function isIPv4Address(address: Address): boolean {
   return address[0] === 0 && address[1] === 0 && address[2] === IPV4_MAPPED;
 }
 
+/** One text for each address: a dotted quad, or eight groups of hexadecimal digits. */
+export function textOf(address: Address): string {
+  if (isIPv4Address(address)) {
+    const word = address[3];
+    return [word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255].join(".");
+  }
+  return address.map((word) => `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`).join(":");
+}
+
 function quadWord(quad: string): number {
   return quad.split(".").reduce((word, octet) => word * 256 + Number(octet), 0);
 }

@@ -1,5 +1,6 @@
 /**
- * Whether a call may go where it wants to: first by its target, then by every address that the target resolves to.
+ * Whether a call may go where it wants to: first by its destination, then by every address that its target resolves to. The rules
+ * that come before a destination's word are in `access.ts`.
  *
  * Pure decisions with the name of the rule that decided. Who asks, and what happens on a refusal, is the caller's part; the
  * address is to be asked for again on each connection, since a name may resolve to something else the next time.
@@ -8,10 +9,10 @@ import type { Acl, Destination } from "../config/types.ts";
 import { type Address, type AddressBlock, inBlock, parseAddress, parseBlock } from "./address.ts";
 import { type AddressClass, classOf, embeddedIPv4 } from "./address-class.ts";
 
-/** What the acl says of a destination. Constant for a configuration: ask once per destination when it is loaded. */
+/** What the acl says. Of a destination it is constant for a configuration: ask once when that is loaded. */
 export interface TargetAdmission {
   readonly allowed: boolean;
-  /** The key of the policy file that decided, with its value. */
+  /** What decided: `acl.rules.NAME`, or another key of the policy file with its value. */
   readonly rule: string;
   /** What is to be done: nothing; note `would_deny` in the record and go on; refuse with DENIED. */
   readonly effect: "none" | "report" | "refuse";
@@ -22,6 +23,11 @@ export function admitTarget(acl: Acl, destination: Destination): TargetAdmission
   const implicit = destination.hosts.length === 0;
   const word = implicit ? acl.default : destination.access;
   const rule = implicit ? `acl.default: ${word}` : `destinations.${destination.name}.access: ${word}`;
+  return admissionBy(acl, word, rule);
+}
+
+/** What `word`, said by `rule`, comes to under `acl.mode`. */
+export function admissionBy(acl: Acl, word: "allow" | "deny", rule: string): TargetAdmission {
   if (word === "allow") return { allowed: true, rule, effect: "none" };
   const effect = acl.mode === "enforce" ? "refuse" : acl.mode === "report" ? "report" : "none";
   return { allowed: false, rule, effect };

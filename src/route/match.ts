@@ -1,20 +1,16 @@
 /**
  * Which destination of the policy a target belongs to, and which route of it.
  *
- * Pure look-ups on a matcher that is compiled once per configuration. Keys live in Maps, so that a host named `__proto__` is
- * only a name. Whether the target may be called at all is decided in `admit.ts`.
+ * Pure look-ups on a matcher that is compiled once per configuration. Whether the target may be called at all is decided in
+ * `access.ts`.
  */
-import { isIP } from "node:net";
 import type { Destination, Route } from "../config/types.ts";
-import { canonicalHost } from "./target-host.ts";
+import { firstForHost, type HostIndex, indexHosts } from "./host-index.ts";
+import { underPrefix } from "./path-prefix.ts";
 
 /** Destinations by host pattern. Within one pattern those that name ports come first, else the order is the file's. */
 export interface Matcher {
-  readonly exact: ReadonlyMap<string, readonly Destination[]>;
-  /** By `.suffix`, the pattern's text without its asterisk. */
-  readonly suffixes: ReadonlyMap<string, readonly Destination[]>;
-  /** Those with the pattern `*`. */
-  readonly anyHost: readonly Destination[];
+  readonly byHost: HostIndex<Destination>;
   /** The implicit last destination: it takes what no other does. */
   readonly fallback: Destination;
 }
@@ -30,56 +26,20 @@ export function compileMatcher(destinations: readonly Destination[]): Matcher {
       "the list of destinations does not end with the implicit one: compile the policy again",
     );
   }
-  const exact = new Map<string, Destination[]>();
-  const suffixes = new Map<string, Destination[]>();
-  const anyHost: Destination[] = [];
   // A stable sort: who names ports is asked before who takes any.
   const ordered = destinations.toSorted(
     (a, b) => Number(a.ports.length === 0) - Number(b.ports.length === 0),
   );
-  for (const destination of ordered) {
-    for (const pattern of destination.hosts) {
-      if (pattern === "*") anyHost.push(destination);
-      else if (pattern.startsWith("*.")) append(suffixes, canonicalHost(pattern.slice(1)), destination);
-      else append(exact, canonicalHost(pattern), destination);
-    }
-  }
-  return { exact, suffixes, anyHost, fallback };
-}
-
-function append(map: Map<string, Destination[]>, key: string, destination: Destination): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [destination]);
-  else list.push(destination);
+  return { byHost: indexHosts(ordered, ({ hosts }) => hosts), fallback };
 }
 
 /**
  * The destination of a target: an exact host first, then the longest suffix, then `*`, then the implicit one. A destination
  * whose ports do not include `port` is passed over.
  */
-export function matchDestination(matcher: Matcher, host: string, port: number): Destination {
-  const name = canonicalHost(host);
-  return (
-    withPort(matcher.exact.get(name), port) ??
-    (matcher.suffixes.size > 0 ? bySuffix(matcher, name, port) : undefined) ??
-    withPort(matcher.anyHost, port) ??
-    matcher.fallback
-  );
-}
-
-function bySuffix(matcher: Matcher, name: string, port: number): Destination | undefined {
-  // An address has no parent domain: `*.0.0.1` does not match 127.0.0.1. Those with dots end in a digit, names rarely do.
-  const last = name.charCodeAt(name.length - 1);
-  if (last >= 48 && last <= 57 && isIP(name) !== 0) return undefined;
-  for (let dot = name.indexOf(".", 1); dot > 0; dot = name.indexOf(".", dot + 1)) {
-    const found = withPort(matcher.suffixes.get(name.slice(dot)), port);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function withPort(destinations: readonly Destination[] | undefined, port: number): Destination | undefined {
-  return destinations?.find(({ ports }) => ports.length === 0 || ports.includes(port));
+export function matchDestination({ byHost, fallback }: Matcher, host: string, port: number): Destination {
+  const takes = ({ ports }: Destination) => ports.length === 0 || ports.includes(port);
+  return firstForHost(byHost, host, (destinations) => destinations.find(takes)) ?? fallback;
 }
 
 /**
@@ -93,12 +53,4 @@ export function matchRoute(destination: Destination, method: string, path: strin
       return route;
   }
   return null;
-}
-
-/** Whether `prefix` covers whole segments of `path`: `/v1` covers `/v1`, `/v1/x` and `/v1?x`, not `/v10`. */
-function underPrefix(path: string, prefix: string): boolean {
-  if (!path.startsWith(prefix)) return false;
-  if (path.length === prefix.length || prefix === "" || prefix.endsWith("/")) return true;
-  const next = path[prefix.length];
-  return next === "/" || next === "?";
 }

@@ -4,7 +4,8 @@
 
 import type { Acl, Destination, Route, RoutePolicy } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
-import { compose, type Policy, type Send } from "../exchange.ts";
+import { compose, type FieldLines, type Policy, type Send } from "../exchange.ts";
+import { type Access, admitCall, admitsSome, compileAccess, rulesFor, type TargetRules } from "./access.ts";
 import { admitTarget, type TargetAdmission } from "./admit.ts";
 import { compileMatcher, matchDestination, matchRoute } from "./match.ts";
 import { hostKind } from "./target-host.ts";
@@ -27,20 +28,34 @@ export interface Router {
   readonly send: Send;
   /** The destination that a target belongs to. */
   readonly destinationFor: (host: string, port: number) => Destination;
-  /** Whether the acl lets calls to a target through, as far as that can be said without a path. */
+  /** Whether the acl may let calls to a target through, as far as that can be said without a method and a path. */
   readonly admits: (host: string, port: number) => boolean;
 }
 
-/** Composes all chains. */
-export function createRouter(destinations: readonly Destination[], acl: Acl, chainFor: ChainFor): Router {
+/**
+ * Composes all chains.
+ *
+ * @param identity name of the function or service whose calls these are, for the rules of the acl; "" when it has none
+ * @param hasPassed whether a request with these fields was sent by this process before
+ */
+export function createRouter(
+  destinations: readonly Destination[],
+  acl: Acl,
+  chainFor: ChainFor,
+  identity = "",
+  hasPassed: (fields: FieldLines) => boolean = () => false,
+): Router {
   const matcher = compileMatcher(destinations);
+  const access = compileAccess(acl, identity);
   const byName = new Map(destinations.map((destination) => [destination.name, destination]));
   const chains = new Map<Destination | Route, Send>();
   for (const destination of destinations) {
-    const admission = admitTarget(acl, destination);
     const composed = (route: Route | null): Send => {
       const chain = chainFor(destination, route, route === null ? destination.policy : route.policy);
-      return compose([chain.outside, admit(admission), ...chain.inside], chain.send);
+      return compose(
+        [chain.outside, admit(access, admitTarget(acl, destination), hasPassed), ...chain.inside],
+        chain.send,
+      );
     };
     chains.set(destination, composed(null));
     for (const route of destination.routes) chains.set(route, composed(route));
@@ -61,28 +76,44 @@ export function createRouter(destinations: readonly Destination[], acl: Acl, cha
     return chains.get(route ?? destination)!(request);
   };
   const admits = (host: string, port: number): boolean =>
-    hostKind(host) !== "ambiguous" && admitTarget(acl, find(host, port)).effect !== "refuse";
+    hostKind(host) !== "ambiguous" &&
+    admitsSome(rulesFor(access, host, port), admitTarget(acl, find(host, port)));
   return { send, destinationFor: find, admits };
 }
 
-/** The acl as a stage: nothing, a note in the trail, or a refusal. Hosts that two programs read differently are refused whatever the acl says. */
-function admit(admission: TargetAdmission): Policy {
+/**
+ * The acl as a stage: nothing, a note in the trail, or a refusal. Refused whatever the acl says: hosts that two programs read
+ * differently, and calls that come back.
+ */
+function admit(access: Access, word: TargetAdmission, hasPassed: (fields: FieldLines) => boolean): Policy {
   return (next) => {
-    // The last host that was looked at and found to be read in one way only.
-    let unambiguous = "";
+    // The last target that was looked at and found to be read in one way only.
+    let last: { host: string; port: number; rules: TargetRules } = { host: "", port: 0, rules: [] };
     return (request) => {
-      if (request.host !== unambiguous) {
-        if (hostKind(request.host) === "ambiguous") {
+      const { host, port, method, path } = request;
+      if (host !== last.host || port !== last.port) {
+        if (hostKind(host) === "ambiguous") {
           request.trail.push({ kind: "denied", rule: "host.ambiguous" });
-          return Promise.reject(new EgressError("BAD_TARGET", `ambiguous host ${request.host}`));
+          return Promise.reject(new EgressError("BAD_TARGET", `ambiguous host ${host}`));
         }
-        unambiguous = request.host;
+        last = { host, port, rules: rulesFor(access, host, port) };
       }
-      if (admission.effect === "none") return next(request);
-      const refused = admission.effect === "refuse";
-      request.trail.push({ kind: refused ? "denied" : "would_deny", rule: admission.rule });
-      if (!refused) return next(request);
-      return Promise.reject(new EgressError("DENIED", `${request.host}:${request.port}: ${admission.rule}`));
+      if (hasPassed(request.fields)) {
+        return Promise.reject(new EgressError("LOOP_DETECTED", `${host}:${port}: sent by this proxy before`));
+      }
+      const { effect, rule } = admitCall(last.rules, word, method, path);
+      if (effect === "none") return next(request);
+      request.trail.push({ kind: effect === "refuse" ? "denied" : "would_deny", rule });
+      if (effect === "report") return next(request);
+      return Promise.reject(
+        new EgressError("DENIED", `${host}:${port}: ${rule}${unseen(method, last.rules)}`),
+      );
     };
   };
+}
+
+/** What is added to the refusal of a tunnel where rules would have allowed some of what it may hold. */
+function unseen(method: string, rules: TargetRules): string {
+  const could = method === "CONNECT" && rules.some(({ admission }) => admission.allowed);
+  return could ? "; rules with methods or paths do not see into a tunnel (tls.intercept does)" : "";
 }

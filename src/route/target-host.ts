@@ -3,6 +3,7 @@
  * Nothing is resolved here and no address is judged; that is `admit.ts`.
  */
 import { isIPv4, isIPv6 } from "node:net";
+import { parseAddress, textOf } from "./address.ts";
 
 /**
  * - `name`: a host name to be resolved
@@ -31,9 +32,13 @@ export function hostKind(host: string): HostKind {
   return isIPv4(host) ? "ipv4" : "ambiguous";
 }
 
-/** The form in which hosts are compared: lower case, without the dot of the DNS root (`api.example.` is `api.example`). */
+/**
+ * The form in which hosts are compared: lower case, without the dot of the DNS root (`api.example.` is `api.example`), an IPv6 address
+ * in one notation, and an IPv4 address that is written as IPv6 (RFC 4291 §2.5.5.2) as the IPv4 address that it is.
+ */
 export function canonicalHost(host: string): string {
-  return withoutRootDot(host).toLowerCase();
+  const address = host.includes(":") ? parseAddress(host) : null;
+  return address === null ? withoutRootDot(host).toLowerCase() : textOf(address);
 }
 
 function withoutRootDot(host: string): string {

@@ -6,6 +6,7 @@
  */
 import { type EgressError, ERROR_CODES } from "../errors.ts";
 import type { AttemptFacts, EgressRequest, EgressResponse, TrailEntry } from "../exchange.ts";
+import { StageFacts } from "./stage-facts.ts";
 
 /** The access rules' word on a call: "" when they had nothing against it. */
 export type AclNote = "" | "would_deny" | "denied";
@@ -51,6 +52,8 @@ export class CallFacts {
   traceId = "";
   acl: AclNote = "";
   aclRule = "";
+  /** What the stages of the policy did; `null` when nothing worth telling. */
+  stages: StageFacts | null = null;
 
   /**
    * Whether the call failed for the application: an error of the path, a status of 4xx or 5xx (RFC 9110 §15.5, §15.6), or a
@@ -61,11 +64,11 @@ export class CallFacts {
   }
 
   /**
-   * Whether the call is worth a line when good ones are only sampled: failed, sent more than once, or noted by the access
-   * rules.
+   * Whether the call is worth a line when good ones are only sampled: failed, sent more than once, noted by the access rules, or
+   * one that a stage did more to than to send it elsewhere.
    */
   get remarkable(): boolean {
-    return this.failed || this.retries > 0 || this.acl !== "";
+    return this.failed || this.retries > 0 || this.acl !== "" || (this.stages?.remarkable ?? false);
   }
 }
 
@@ -93,6 +96,7 @@ export function factsOf(
   }
   if (request.body.whole === null) facts.bytesUp = request.body.passedBytes;
   for (const entry of request.trail) addEntry(facts, request, entry);
+  settleStages(facts, request, response);
   if (facts.acl === "" && (error?.code === "DENIED" || error?.code === "ADDRESS_DENIED"))
     facts.acl = "denied";
   return facts;
@@ -125,6 +129,33 @@ function addEntry(facts: CallFacts, request: EgressRequest, entry: TrailEntry): 
       facts.acl = entry.kind;
       facts.aclRule = entry.rule;
       break;
+    case "no_retry":
+      break;
+    default:
+      facts.stages ??= new StageFacts();
+      facts.stages.add(entry);
+  }
+}
+
+/** What only the whole trail tells: which of several tries at once was the one that counts, and whether the upstream's word was passed on. */
+function settleStages(facts: CallFacts, request: EgressRequest, response: EgressResponse | null): void {
+  if (facts.stages === null || response === null) return;
+  // The answer is not the upstream's, so neither its status nor its times are.
+  if (facts.stages.served !== "") {
+    facts.grpcStatus = null;
+    facts.firstByteMs = 0;
+  } else if (facts.stages.hedges > 0) takeAnsweredAttempt(facts, request, response);
+}
+
+/** Of tries at once the last one need not be the one whose answer was passed on. */
+function takeAnsweredAttempt(facts: CallFacts, request: EgressRequest, { status }: EgressResponse): void {
+  for (const entry of request.trail) {
+    if (entry.kind !== "attempt") continue;
+    const { attempt } = entry;
+    if (attempt.status !== status || attempt.firstByteMs === 0) continue;
+    facts.reused = attempt.reused;
+    facts.address = attempt.address;
+    facts.firstByteMs = span(request.startedMs, attempt.firstByteMs);
   }
 }
 

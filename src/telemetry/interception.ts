@@ -4,7 +4,7 @@
  * Owns the bound on lines: a client that refuses does so on every try, so each host gets one line and each refusal is counted.
  */
 import { field } from "./field.ts";
-import { timestamp, withoutUserinfo } from "./record.ts";
+import { timestamp, withoutUserinfo } from "./record-values.ts";
 import { redactText } from "./redact.ts";
 
 /** Hosts that get a line of their own. Overflow: refusals are counted, without a line. About 100 KiB when full. */

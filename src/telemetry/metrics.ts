@@ -7,6 +7,8 @@
 import { type Blame, ERROR_CODES, type ErrorCode } from "../errors.ts";
 import type { CallFacts } from "./facts.ts";
 import { field } from "./field.ts";
+import { Histogram, type HistogramSnapshot } from "./histogram.ts";
+import { type StageMetrics, StageSeries } from "./stage-metrics.ts";
 
 /**
  * Destinations with a series of their own. Overflow: counted under `other`. Names come from the configuration, this bounds
@@ -19,14 +21,6 @@ export const OTHER_DESTINATION = "other";
 
 /** Bytes of a destination's name as a label. */
 const LABEL_BYTES_MAX = 128;
-
-/**
- * Upper bounds of the duration histogram, milliseconds, inclusive; one more bucket takes what is above. From a warm call in the
- * same zone to the longest timeouts in use; fixed, so that series of all sandboxes can be added up.
- */
-export const DURATION_BOUNDS_MS: readonly number[] = [
-  1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000,
-];
 
 /** Classes of status: index is the first digit, 0 for a call that got no response. */
 export const STATUS_CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
@@ -59,8 +53,11 @@ export interface DestinationMetrics {
     readonly bytesUp: number;
     readonly bytesDown: number;
   };
-  /** Whole calls, to the last byte. `counts[i]` fell in bucket i alone; the last is above all bounds. */
-  readonly duration: { readonly counts: readonly number[]; readonly sumMs: number; readonly count: number };
+  /** Whole calls, to the last byte. */
+  readonly duration: HistogramSnapshot;
+  /** Waiting for a token or a slot, of the calls that waited. */
+  readonly queue: HistogramSnapshot;
+  readonly stages: StageMetrics;
 }
 
 /** Everything, as plain data that shares nothing with the live counters. */
@@ -84,8 +81,9 @@ export class Series {
   readonly destination: string;
   readonly #calls: number[] = STATUS_CLASSES.map(() => 0);
   readonly #errors = new Map<ErrorCode, number>();
-  readonly #durations: number[] = [...DURATION_BOUNDS_MS, 0].map(() => 0);
-  #durationSumMs = 0;
+  readonly #durations = new Histogram();
+  readonly #queue = new Histogram();
+  readonly #stages = new StageSeries();
   #attempts = 0;
   #reusedAttempts = 0;
   #retries = 0;
@@ -109,8 +107,9 @@ export class Series {
   /** Counts one call that is over. */
   add(facts: CallFacts): void {
     this.#calls[statusClassOf(facts.status)]! += 1;
-    this.#durations[bucketOf(facts.totalMs)]! += 1;
-    this.#durationSumMs += facts.totalMs;
+    this.#durations.add(facts.totalMs);
+    if (facts.queueMs > 0) this.#queue.add(facts.queueMs);
+    if (facts.stages !== null) this.#stages.add(facts.stages);
     this.#attempts += facts.attempts;
     this.#reusedAttempts += facts.reusedAttempts;
     this.#retries += facts.retries;
@@ -162,11 +161,9 @@ export class Series {
         bytesUp: this.#tunnelBytesUp,
         bytesDown: this.#tunnelBytesDown,
       },
-      duration: {
-        counts: [...this.#durations],
-        sumMs: this.#durationSumMs,
-        count: this.#durations.reduce((sum, count) => sum + count, 0),
-      },
+      duration: this.#durations.snapshot(),
+      queue: this.#queue.snapshot(),
+      stages: this.#stages.snapshot(),
     };
   }
 }
@@ -196,11 +193,4 @@ export class Metrics {
 /** Index into `STATUS_CLASSES`; a status that HTTP does not know counts as none. */
 export function statusClassOf(status: number): number {
   return status >= 100 && status < 600 ? Math.floor(status / 100) : 0;
-}
-
-/** Index of the histogram's bucket for a duration. */
-export function bucketOf(durationMs: number): number {
-  let at = 0;
-  while (at < DURATION_BOUNDS_MS.length && durationMs > DURATION_BOUNDS_MS[at]!) at++;
-  return at;
 }

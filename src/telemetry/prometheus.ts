@@ -4,12 +4,10 @@
  *
  * Owns the names of the metrics, which are stable across releases. Pure; serving the text is not done here.
  */
-import {
-  type DestinationMetrics,
-  DURATION_BOUNDS_MS,
-  type MetricsSnapshot,
-  STATUS_CLASSES,
-} from "./metrics.ts";
+import { DURATION_BOUNDS_MS, type HistogramSnapshot } from "./histogram.ts";
+import { type DestinationMetrics, type MetricsSnapshot, STATUS_CLASSES } from "./metrics.ts";
+import { MIRROR_RESULTS } from "./stage-facts.ts";
+import type { LabelCount } from "./stage-metrics.ts";
 
 /** Value of Content-Type for the text. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -97,6 +95,73 @@ const DESTINATION_FAMILIES: readonly (Family & {
       [[["direction", "down"]], m.tunnels.bytesDown],
     ],
   },
+  counter("outrider_hedges_total", "Tries at once beyond the first.", (m) => m.stages.hedges),
+  counter("outrider_hedges_won_total", "Those that were answered first.", (m) => m.stages.hedgesWon),
+  labelled(
+    "outrider_breaker_transitions_total",
+    "Circuit breakers that took a state.",
+    "state",
+    (m) => m.stages.breakerTransitions,
+  ),
+  {
+    name: "outrider_breakers",
+    type: "gauge",
+    help: "Circuit breakers that are not closed, by state; one for each upstream of a route.",
+    of: (m) => Object.entries(m.stages.breakers).map(([state, count]) => [[["state", state]], count]),
+  },
+  counter("outrider_ejections_total", "Endpoints that were ejected.", (m) => m.stages.ejections),
+  labelled(
+    "outrider_limited_total",
+    "Calls that a limit or a budget refused, by stage.",
+    "stage",
+    (m) => m.stages.limited,
+  ),
+  labelled("outrider_split_total", "Calls that a split sent elsewhere.", "host", (m) => m.stages.splits),
+  labelled(
+    "outrider_served_total",
+    "Answers in place of a failure: fallback or stale.",
+    "served",
+    (m) => m.stages.served,
+  ),
+  labelled("outrider_faults_total", "Faults on purpose.", "fault", (m) => m.stages.faults),
+  {
+    name: "outrider_mirrored_total",
+    type: "counter",
+    help: "Copies of calls, by how their answers compare.",
+    of: (m) => MIRROR_RESULTS.map((result) => [[["result", result]], m.stages.mirrored[result]]),
+  },
+  {
+    name: "outrider_mirror_seconds_total",
+    type: "counter",
+    help: "Time to the head of the answer, of copies that were compared and of their calls.",
+    of: (m) => [
+      [[["of", "copy"]], m.stages.mirrorMs.copy / 1000],
+      [[["of", "primary"]], m.stages.mirrorMs.primary / 1000],
+    ],
+  },
+  counter(
+    "outrider_skipped_total",
+    "Parts of the policy that were left out for a call, for instance because of its signature.",
+    (m) => m.stages.skipped,
+  ),
+];
+
+/** The histograms of each destination, in the order of the text. */
+const HISTOGRAMS: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly of: (metrics: DestinationMetrics) => HistogramSnapshot;
+}[] = [
+  {
+    name: "outrider_call_duration_seconds",
+    help: "Whole calls, to the last byte.",
+    of: (m) => m.duration,
+  },
+  {
+    name: "outrider_queue_duration_seconds",
+    help: "Waiting for a token or a slot, of the calls that waited.",
+    of: (m) => m.queue,
+  },
 ];
 
 /** The families without a destination. */
@@ -134,9 +199,12 @@ export function prometheusText(snapshot: MetricsSnapshot): string {
       }
     }
   }
-  lines.push(...heading("outrider_call_duration_seconds", "histogram", "Whole calls, to the last byte."));
-  for (const metrics of snapshot.destinations)
-    lines.push(...histogram("outrider_call_duration_seconds", metrics));
+  for (const { name, help, of } of HISTOGRAMS) {
+    lines.push(...heading(name, "histogram", help));
+    for (const metrics of snapshot.destinations) {
+      lines.push(...histogram(name, metrics.destination, of(metrics)));
+    }
+  }
   for (const family of PROCESS_FAMILIES) {
     lines.push(
       ...heading(family.name, family.type, family.help),
@@ -164,6 +232,21 @@ function counter(name: string, help: string, read: (metrics: DestinationMetrics)
   } as const;
 }
 
+function labelled(
+  name: string,
+  help: string,
+  label: string,
+  read: (metrics: DestinationMetrics) => readonly LabelCount[],
+) {
+  return {
+    name,
+    type: "counter",
+    help,
+    of: (m: DestinationMetrics): readonly Sample[] =>
+      read(m).map(({ label: value, count }) => [[[label, value]], count]),
+  } as const;
+}
+
 function heading(name: string, type: string, help: string): [string, string] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
@@ -174,12 +257,16 @@ function sample(name: string, labels: Labels, value: number): string {
 }
 
 /** Cumulative buckets in seconds, the last one `+Inf`, then sum and count. */
-function histogram(name: string, metrics: DestinationMetrics): string[] {
-  const destination = ["destination", metrics.destination] as const;
+function histogram(
+  name: string,
+  destinationName: string,
+  { counts, sumMs, count }: HistogramSnapshot,
+): string[] {
+  const destination = ["destination", destinationName] as const;
   let below = 0;
-  const buckets = metrics.duration.counts.map((count, at) => {
+  const buckets = counts.map((inBucket, at) => {
     const boundMs = DURATION_BOUNDS_MS[at];
-    below += count;
+    below += inBucket;
     return sample(
       `${name}_bucket`,
       [destination, ["le", boundMs === undefined ? "+Inf" : String(boundMs / 1000)]],
@@ -188,7 +275,7 @@ function histogram(name: string, metrics: DestinationMetrics): string[] {
   });
   return [
     ...buckets,
-    sample(`${name}_sum`, [destination], metrics.duration.sumMs / 1000),
-    sample(`${name}_count`, [destination], metrics.duration.count),
+    sample(`${name}_sum`, [destination], sumMs / 1000),
+    sample(`${name}_count`, [destination], count),
   ];
 }

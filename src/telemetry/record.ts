@@ -9,7 +9,9 @@ import type { EgressRequest } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
 import type { CallFacts } from "./facts.ts";
 import { detached, field } from "./field.ts";
+import { rounded, timestamp, withoutUserinfo } from "./record-values.ts";
 import { redactTarget, redactText } from "./redact.ts";
+import { type StageFields, stageFields } from "./stage-facts.ts";
 
 /** How loud a line is. warn: the call failed; error: the proxy itself did (`INTERNAL`). */
 export type LineLevel = "info" | "warn" | "error";
@@ -82,6 +84,8 @@ export interface CallRecord {
   readonly acl: string | undefined;
   /** The rule that said so. */
   readonly acl_rule: string | undefined;
+  /** What the stages of the policy did to the call; absent when nothing. */
+  readonly stages: StageFields | undefined;
   /** `Config.version` of the policy that judged the call. */
   readonly policy_version: string;
 }
@@ -137,6 +141,7 @@ export function recordOf(request: EgressRequest, facts: CallFacts, context: Call
     trace_id: facts.traceId || traceIdOf(request),
     acl: facts.acl || undefined,
     acl_rule: facts.aclRule === "" ? undefined : field(facts.aclRule),
+    stages: facts.stages === null ? undefined : stageFields(facts.stages),
     policy_version: context.policyVersion,
   };
 }
@@ -146,30 +151,6 @@ export function levelOf(record: CallRecord): LineLevel {
   if (record.error === "INTERNAL") return "error";
   const failed = record.error !== undefined || record.status >= 400 || (record.grpc_status ?? 0) !== 0;
   return failed ? "warn" : "info";
-}
-
-/** RFC 3339 in UTC with milliseconds; a reading outside the calendar's range (a clock gone wild) gives the epoch. */
-export function timestamp(wallMs: number): string {
-  // Under load many calls end in one millisecond, and the text costs more than all the rest of a record.
-  if (wallMs !== latest.wallMs) {
-    latest = { wallMs, text: new Date(Math.abs(wallMs) <= CALENDAR_MS_MAX ? wallMs : 0).toISOString() };
-  }
-  return latest.text;
-}
-
-let latest = { wallMs: 0, text: "1970-01-01T00:00:00.000Z" };
-
-/** ECMAScript's range of time values: 100 million days either side of the epoch. */
-const CALENDAR_MS_MAX = 8.64e15;
-
-/** Three decimals: a microsecond is finer than what a shared machine can tell. */
-export function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
-}
-
-/** Capture refuses userinfo; should some come through, it is not written. */
-export function withoutUserinfo(host: string): string {
-  return host.slice(host.lastIndexOf("@") + 1);
 }
 
 /** The application's own trace, for a call that no stage gave one: its `traceparent`, or the Root of its `X-Amzn-Trace-Id`. */

@@ -10,7 +10,7 @@ import type { EgressRequest } from "../exchange.ts";
 import type { Work } from "../lifecycle.ts";
 import type { CallFacts } from "./facts.ts";
 import { detached, field } from "./field.ts";
-import { rounded, timestamp, withoutUserinfo } from "./record.ts";
+import { rounded, timestamp, withoutUserinfo } from "./record-values.ts";
 
 /** Destinations named in a summary. Overflow: added up under `other`. */
 export const SUMMARY_DESTINATIONS_MAX = 32;
@@ -67,12 +67,16 @@ export interface InvocationSummary {
   readonly destinations: ReadonlyMap<string, DestinationPart>;
   readonly attempts: number;
   readonly retries: number;
+  /** Tries at once beyond the first. */
+  readonly hedges: number;
   readonly connects: number;
   readonly handshakes: number;
   /** Attempts on a connection that had served before, of all attempts; `null` without any. */
   readonly reusedRatio: number | null;
   readonly denied: number;
   readonly wouldDeny: number;
+  /** Calls whose failure was replaced: by a fallback or by the last good answer. */
+  readonly served: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly slowest: SlowestCall | null;
@@ -87,11 +91,13 @@ class Sums {
   readonly destinations = new Map<string, { calls: number; failed: number }>();
   attempts = 0;
   retries = 0;
+  hedges = 0;
   connects = 0;
   handshakes = 0;
   reusedAttempts = 0;
   denied = 0;
   wouldDeny = 0;
+  served = 0;
   bytesUp = 0;
   bytesDown = 0;
   slowest: SlowestCall | null = null;
@@ -207,11 +213,13 @@ export function summaryLine(
     ),
     attempts: summary.attempts,
     retries: summary.retries,
+    hedges: summary.hedges,
     connects: summary.connects,
     handshakes: summary.handshakes,
     reused_ratio: summary.reusedRatio === null ? null : Math.round(summary.reusedRatio * 100) / 100,
     denied: summary.denied,
     would_deny: summary.wouldDeny,
+    served: summary.served,
     bytes_up: summary.bytesUp,
     bytes_down: summary.bytesDown,
     slowest: summary.slowest === null ? null : slowestField(summary.slowest),
@@ -229,6 +237,8 @@ function addUp(sums: Sums, destination: string, request: EgressRequest, facts: C
   sums.calls += 1;
   sums.attempts += facts.attempts;
   sums.retries += facts.retries;
+  sums.hedges += facts.stages?.hedges ?? 0;
+  if (facts.stages !== null && facts.stages.served !== "") sums.served += 1;
   sums.connects += facts.connects;
   sums.handshakes += facts.handshakes;
   sums.reusedAttempts += facts.reusedAttempts;

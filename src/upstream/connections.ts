@@ -1,6 +1,7 @@
 /** What `upstream.ts` asks of the connections of either version. */
 import type { Clock } from "../clock.ts";
 import type { Limits } from "../config/types.ts";
+import type { FieldLines } from "../exchange.ts";
 import type { Dialler } from "./dialler.ts";
 
 /** What connections are made with. */
@@ -8,6 +9,8 @@ export interface ConnectionParts {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly dialler: Dialler;
+  /** Field lines that requests on a connection to this address carry besides their own, or "". */
+  readonly markFor: (address: string) => FieldLines;
   /** A connection was made: `sweep` has something to look at. */
   readonly opened: () => void;
 }

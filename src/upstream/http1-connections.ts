@@ -141,8 +141,8 @@ export class Http1Connections implements Connections {
   }
 
   #wireOf(socket: Socket, key: string, pooled: boolean): Wire {
-    const { limits, clock, opened } = this.#parts;
-    const wire = new Wire(key, socket, limits, clock, {
+    const { limits, clock, markFor, opened } = this.#parts;
+    const wire = new Wire(key, socket, markFor(socket.remoteAddress ?? ""), limits, clock, {
       idle: (idle) => (pooled ? this.#pool.put(idle) : idle.destroy()),
       gone: (gone) => {
         this.#wires.delete(gone);

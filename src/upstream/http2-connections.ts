@@ -184,9 +184,10 @@ export class Http2Connections implements Connections {
   }
 
   #keep(key: string, socket: Socket): void {
-    const { limits, clock, opened } = this.#parts;
+    const { limits, clock, markFor, opened } = this.#parts;
     this.#made += 1;
-    const session = new Http2Session(key, this.#made, socket, limits, clock, {
+    const mark = markFor(socket.remoteAddress ?? "");
+    const session = new Http2Session(key, this.#made, socket, mark, limits, clock, {
       idle: () => this.#closeOldestIdle(),
       leaving: (leaving) => this.#forget(leaving),
       gone: (gone) => {

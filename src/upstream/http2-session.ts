@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
 import type { Clock, Timer } from "../clock.ts";
 import type { Limits } from "../config/types.ts";
 import { asEgressError, EgressError } from "../errors.ts";
-import type { AttemptFacts, EgressRequest, EgressResponse } from "../exchange.ts";
+import type { AttemptFacts, EgressRequest, EgressResponse, FieldLines } from "../exchange.ts";
 import { formatAuthority } from "../http1/write-head.ts";
 import { headerListOf } from "../http2/fields.ts";
 import { nativeSession, outlive } from "../http2/native-session.ts";
@@ -59,6 +59,8 @@ export class Http2Session {
   /** Ordinal among all sessions: later ones were dialled later. */
   readonly number: number;
   readonly #socket: Socket;
+  /** Field lines that every request here carries besides its own, or "". */
+  readonly #mark: FieldLines;
   readonly #session: ClientHttp2Session;
   readonly #limits: Limits;
   readonly #clock: Clock;
@@ -85,6 +87,7 @@ export class Http2Session {
     key: string,
     number: number,
     socket: Socket,
+    mark: FieldLines,
     limits: Limits,
     clock: Clock,
     owner: SessionOwner,
@@ -92,6 +95,7 @@ export class Http2Session {
     this.key = key;
     this.number = number;
     this.#socket = socket;
+    this.#mark = mark;
     this.#limits = limits;
     this.#clock = clock;
     this.#owner = owner;
@@ -134,7 +138,7 @@ export class Http2Session {
       if (request.cancelled.value !== undefined) return flight.fail(request.cancelled.value);
       try {
         const streamed = request.body.whole === null;
-        const stream = this.#session.request(requestList(request), {
+        const stream = this.#session.request(requestList(request, this.#mark), {
           endStream: request.body.whole === "",
           waitForTrailers: streamed,
         });
@@ -273,7 +277,7 @@ function openSession(socket: Socket, limits: Limits): ClientHttp2Session {
 }
 
 /** The request's head. `content-length: 0` and none stay apart, as in HTTP/1.1: a signature may cover it. */
-function requestList(request: EgressRequest): string[] {
+function requestList(request: EgressRequest, mark: FieldLines): string[] {
   const { method, scheme, host, port, path, body } = request;
   const pseudo = [
     ":method",
@@ -285,7 +289,7 @@ function requestList(request: EgressRequest): string[] {
     ":path",
     path,
   ];
-  const list = headerListOf(pseudo, request.fields);
+  const list = headerListOf(pseudo, request.fields + mark);
   if (body.length !== null && (body.length > 0 || request.hasLength)) {
     list.push("content-length", String(body.length));
   }

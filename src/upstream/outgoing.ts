@@ -1,5 +1,5 @@
 /** How a call is written to an upstream: its head and its framing, from what was understood of the request. Pure. */
-import type { EgressRequest } from "../exchange.ts";
+import type { EgressRequest, FieldLines } from "../exchange.ts";
 import {
   CHUNKED,
   formatAuthority,
@@ -16,8 +16,8 @@ export function outgoingFraming(request: EgressRequest): OutgoingFraming {
   return { kind: "length", bytes: body.length };
 }
 
-/** The request head, the empty line included, as latin1. */
-export function outgoingHead(request: EgressRequest, framing: OutgoingFraming): string {
+/** The request head, the empty line included, as latin1. `mark` are field lines of the connection's own, or "". */
+export function outgoingHead(request: EgressRequest, framing: OutgoingFraming, mark: FieldLines): string {
   const line = {
     method: request.method,
     path: request.path,
@@ -26,5 +26,5 @@ export function outgoingHead(request: EgressRequest, framing: OutgoingFraming): 
     expectContinue: request.expectContinue,
     teTrailers: request.teTrailers,
   };
-  return writeRequestHead(line, request.fields, framing);
+  return writeRequestHead(line, mark === "" ? request.fields : request.fields + mark, framing);
 }

@@ -71,11 +71,13 @@ export function overTls(request: EgressRequest): EgressRequest {
  */
 export function dialTarget(reach: Reach, request: EgressRequest, alpn: readonly string[]): DialTarget {
   // A tunnel that was asked for by name is the application's own business, TLS included.
+  const address = request.address ?? reach.address;
   const isTunnel = request.method === "CONNECT";
   const tls = isTunnel ? reach.tunnelOverTls && request.destination !== "" : request.scheme === "https";
   return {
-    host: reach.address?.host ?? request.host,
-    port: reach.address?.port ?? request.port,
+    host: address?.host ?? request.host,
+    // 0: the call's own, as it leaves.
+    port: address === null || address.port === 0 ? request.port : address.port,
     name: request.host,
     tls: tls ? reach.tls() : null,
     alpn,
@@ -89,7 +91,7 @@ export function dialTarget(reach: Reach, request: EgressRequest, alpn: readonly 
  * @throws EgressError IDENTITY_UNAVAILABLE
  */
 export function poolKey(reach: Reach, request: EgressRequest): string {
-  const host =
-    reach.address === null ? request.host : `${request.host}@${reach.address.host}:${reach.address.port}`;
+  const address = request.address ?? reach.address;
+  const host = address === null ? request.host : `${request.host}@${address.host}:${address.port}`;
   return request.scheme === "https" ? `${host}:${request.port}/${reach.tls().id}` : `${host}:${request.port}`;
 }

@@ -2,7 +2,14 @@
 import { Body } from "../body.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Limits } from "../config/types.ts";
-import { type AttemptFacts, type EgressRequest, EgressResponse, type Send } from "../exchange.ts";
+import { EgressError } from "../errors.ts";
+import {
+  type AttemptFacts,
+  type EgressRequest,
+  EgressResponse,
+  type FieldLines,
+  type Send,
+} from "../exchange.ts";
 import type { ConnectionParts, Connections } from "./connections.ts";
 import { Dialler } from "./dialler.ts";
 import { Http1Connections } from "./http1-connections.ts";
@@ -15,6 +22,8 @@ export interface UpstreamOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly resolver?: Resolver;
+  /** Field lines that requests on a connection to this address carry besides their own; none unless given. */
+  readonly markFor?: (address: string) => FieldLines;
 }
 
 /** A longer pause between two invocations ends the connections that were idle in it: load balancers forget them after some seconds. */
@@ -33,13 +42,14 @@ export class Upstream {
   #sweeper: Timer | null = null;
   #destroyed = false;
 
-  constructor({ limits, clock, resolver }: UpstreamOptions) {
+  constructor({ limits, clock, resolver, markFor = () => "" }: UpstreamOptions) {
     this.#clock = clock;
     this.#dialler = new Dialler(resolver ?? new Resolver(clock), clock);
     this.#parts = {
       limits,
       clock,
       dialler: this.#dialler,
+      markFor,
       opened: () => void (this.#sweeper ??= this.#armSweep()),
     };
     this.#http1 = new Http1Connections(this.#parts);
@@ -80,7 +90,10 @@ export class Upstream {
   sender(reach: Reach): Send {
     return (called) => {
       const request = reach.originate ? overTls(called) : called;
-      const facts = newAttempt(request, this.#clock.now());
+      const nowMs = this.#clock.now();
+      // The one place that every attempt passes: after a freeze a timer may have let one go that had waited past its deadline.
+      if (nowMs >= request.deadlineMs) return Promise.reject(tooLate());
+      const facts = newAttempt(request, nowMs);
       request.trail.push({ kind: "attempt", attempt: facts });
       if (request.method === "CONNECT") return this.#tunnel(reach, request, facts);
       const spoken = spokenTo(reach.httpVersion, request);
@@ -131,6 +144,12 @@ export class Upstream {
       this.#sweeper = open && !this.#destroyed ? this.#armSweep() : null;
     });
   }
+}
+
+function tooLate(): EgressError {
+  const error = new EgressError("DEADLINE_EXCEEDED", "the call's turn came when its deadline had passed");
+  error.reached = "unsent";
+  return error;
 }
 
 function newAttempt(request: EgressRequest, nowMs: number): AttemptFacts {

@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
 import { Body, type BodySink, type BodySource } from "../body.ts";
 import type { Clock } from "../clock.ts";
 import { asEgressError, EgressError } from "../errors.ts";
-import { type AttemptFacts, type EgressRequest, EgressResponse } from "../exchange.ts";
+import { type AttemptFacts, type EgressRequest, EgressResponse, type FieldLines } from "../exchange.ts";
 import { BodyReader } from "../http1/body-reader.ts";
 import { BodyWriter } from "../http1/body-writer.ts";
 import type { HeadLimits } from "../http1/request-head.ts";
@@ -36,6 +36,8 @@ const INTERIM_MAX = 16;
 export class Wire implements BodySource {
   readonly key: string;
   readonly socket: Socket;
+  /** Field lines that every request here carries besides its own, or "". */
+  readonly #mark: FieldLines;
   readonly #clock: Clock;
   readonly #limits: HeadLimits;
   readonly #owner: WireOwner;
@@ -53,9 +55,17 @@ export class Wire implements BodySource {
   /** Silence that ends an exchange; 0: no bound. Set for each. */
   idleTimeoutMs = 0;
 
-  constructor(key: string, socket: Socket, limits: HeadLimits, clock: Clock, owner: WireOwner) {
+  constructor(
+    key: string,
+    socket: Socket,
+    mark: FieldLines,
+    limits: HeadLimits,
+    clock: Clock,
+    owner: WireOwner,
+  ) {
     this.key = key;
     this.socket = socket;
+    this.#mark = mark;
     this.#clock = clock;
     this.#limits = limits;
     this.#owner = owner;
@@ -106,7 +116,7 @@ export class Wire implements BodySource {
       if (request.cancelled.value !== undefined) return this.#fail(request.cancelled.value);
       request.cancelled.on(this.#fail);
       const framing = outgoingFraming(request);
-      const head = outgoingHead(request, framing);
+      const head = outgoingHead(request, framing, this.#mark);
       if (body.whole !== null) {
         body.passedBytes = body.whole.length;
         this.socket.write(head + body.whole, "latin1");

@@ -110,10 +110,35 @@ describe.skipIf(process.platform !== "linux")("the benches over routes", () => {
   });
 });
 
+test("resilience gives the same figures for the same seed", async () => {
+  const rows = async (name: string) => {
+    const file = join(folder, name);
+    const args = ["resilience", "--quick", "--seed", "7", "--only", "no-policy,outrider", "--json", file];
+    const run = await bench(...args);
+    expect(run).toMatchObject({ code: 0 });
+    return JSON.parse(await readFile(file, "utf8")).rows;
+  };
+  const first = await rows("first.json");
+  const figures = ["success_percent", "brown_out_success_percent", "amplification", "recover_s"];
+  expect(first).toEqual([
+    { subject: "no-policy", metrics: metricsWithRange(...figures) },
+    { subject: "outrider", metrics: metricsWithRange(...figures) },
+  ]);
+  expect(await rows("second.json")).toEqual(first);
+});
+
 test("without an argument it lists the benches with one line each", async () => {
   const { code, out } = await bench();
   expect(code).toBe(0);
-  for (const name of ["passthrough", "cold-start", "tunnel", "intercept", "h2"]) {
+  for (const name of [
+    "passthrough",
+    "cold-start",
+    "tunnel",
+    "intercept",
+    "h2",
+    "resilience",
+    "policy-chain",
+  ]) {
     expect(out).toMatch(new RegExp(`^ {2}${name} +\\S.*$`, "m"));
   }
 });

@@ -46,7 +46,7 @@ test("says what each destination does, and warns of certificates that are not he
   ours      ours.example: opens TLS, shows a client certificate
   db        db.example (port 5432): TCP on local port 9002; to db.example:5432; TLS
   default   every other host: denied (mode report)
-hint: calls to payments that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout and tls have no effect on them; tls: { intercept: true } opens them
+hint: calls to payments that are https already pass as tunnels that are not looked into: routes, retries on statuses, per_try_timeout, tls and what changes or answers calls have no effect on them; tls: { intercept: true } opens them
 hint: TLS to seen, ours is opened: the application has to trust the CA that each sandbox makes, and a client that pins certificates refuses
 `,
   );
@@ -106,7 +106,7 @@ describe("a policy that cannot be used ends with code 1 and lines that name the 
     ["text.yaml", 'text.yaml:1:1: the policy must be a mapping of keys to values, not "just a sentence"\n'],
     [
       "stale.json",
-      "stale.json: was compiled by another version of Outrider (format 0, this one reads 2); compile the policy again\n",
+      "stale.json: was compiled by another version of Outrider (format 0, this one reads 3); compile the policy again\n",
     ],
   ])("%s", async (name, message) => {
     expect(await outrider(["check", name], { cwd })).toEqual({ code: 1, out: "", err: message });

@@ -25,7 +25,7 @@ test("writes to standard output what the cold path reads, warnings elsewhere", a
   writeFileSync(join(cwd, "stdout.json"), out);
   expect(loadPolicy(join(cwd, "stdout.json"))).toMatchObject({
     kind: "compiled",
-    config: { format: 2, destinations: [{ name: "a", policy: { timeoutMs: 8000 } }, { name: "default" }] },
+    config: { format: 3, destinations: [{ name: "a", policy: { timeoutMs: 8000 } }, { name: "default" }] },
   });
 });
 

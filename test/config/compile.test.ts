@@ -36,7 +36,7 @@ describe("unknown keys", () => {
     ],
     [
       "version: 1\nacl: { whatever: 1 }",
-      "unknown key; known here: default, mode, private_ranges, allow_addresses",
+      "unknown key; known here: default, mode, private_ranges, allow_addresses, rules",
     ],
     ["version: 1\nlisten: { <<: {} }", "merge keys are not part of YAML 1.2"],
     ["version: 1\n__proto__: { x: 1 }", "policy.yaml:2:1: __proto__: unknown key"],
@@ -96,7 +96,7 @@ describe("values of the wrong form", () => {
     [destination("retry: { max_retries: -1 }"), "must be a whole number (0 to 10), not -1"],
     [
       destination("retry: { on: ['503'] }"),
-      'a status (400 to 599), a range such as "502-504", 4xx or 5xx, or a gRPC status such as grpc_unavailable, not "503"',
+      'a status (400 to 599), a range such as "502-504", 4xx or 5xx, a gRPC status such as grpc_unavailable, or header: and the name of a response header, not "503"',
     ],
     [destination("retry: { on: [200] }"), "a status (400 to 599)"],
     [destination("retry: { on: [504-502] }"), "a status (400 to 599)"],
@@ -104,7 +104,7 @@ describe("values of the wrong form", () => {
       destination("retry: { on: [resets] }"),
       "must be connect_failure, reset_before_response, refused_stream, per_try_timeout",
     ],
-    [destination("retry: { on: [grpc_ok] }"), 'or a gRPC status such as grpc_unavailable, not "grpc_ok"'],
+    [destination("retry: { on: [grpc_ok] }"), 'or header: and the name of a response header, not "grpc_ok"'],
     [destination("retry: { on: [[]] }"), "not a list"],
     [destination("protocol: udp"), 'must be http or tcp, not "udp"'],
     [destination("http_version: 3"), "must be auto, http1 or http2, not 3"],

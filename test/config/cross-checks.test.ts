@@ -247,7 +247,7 @@ describe("warnings", () => {
     [
       "denying everything",
       policy("on_proxy_failure: closed", "acl: { default: deny }"),
-      "acl.default: warning: denies every call",
+      "acl.default: warning: denies every call, because the file names no destination and no rule allows one",
     ],
     [
       "a sample of what is written anyway",

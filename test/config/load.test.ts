@@ -66,7 +66,7 @@ describe("a file", () => {
   test("compiled for another format is refused with the remedy", () => {
     const text = JSON.stringify({ ...config, format: 0 });
     expect(refusal(fileOf(text))).toBe(
-      "policy: was compiled by another version of Outrider (format 0, this one reads 2); compile the policy again",
+      "policy: was compiled by another version of Outrider (format 0, this one reads 3); compile the policy again",
     );
   });
 

@@ -4,13 +4,18 @@ import {
   addressBlockProblem,
   fileReferenceProblem,
   headerNameProblem,
+  headerValueProblem,
   hostPatternProblem,
   hostProblem,
+  identityProblem,
   methodProblem,
   nameProblem,
   pathPrefixProblem,
+  rewritableHeaderProblem,
+  stickyProblem,
 } from "../../src/config/notation.ts";
 import type { Acl } from "../../src/config/types.ts";
+import { UNWRITABLE_FIELDS } from "../../src/policy/rewrite-fields.ts";
 import { compileAddressGuard } from "../../src/route/admit.ts";
 
 describe("hosts", () => {
@@ -94,7 +99,13 @@ describe("address blocks", () => {
   });
 
   test("the guard on addresses understands whatever passes here", () => {
-    const acl: Acl = { default: "allow", mode: "enforce", privateRanges: "deny", allowAddresses: accepted };
+    const acl: Acl = {
+      default: "allow",
+      mode: "enforce",
+      privateRanges: "deny",
+      allowAddresses: accepted,
+      rules: [],
+    };
     expect(compileAddressGuard(acl, [], () => new Set()).everywhere).toHaveLength(accepted.length);
   });
 
@@ -156,4 +167,39 @@ describe("files, names, headers, methods and paths", () => {
     if (message === null) expect(check(text)).toBeNull();
     else expect(check(text)).toContain(message);
   });
+});
+
+describe("what stages are told", () => {
+  test.each([
+    [rewritableHeaderProblem, "X-Env", null],
+    [rewritableHeaderProblem, "Host", "the connection's own"],
+    [rewritableHeaderProblem, "Content-Length", "the connection's own"],
+    [rewritableHeaderProblem, "transfer-encoding", "the connection's own"],
+    [rewritableHeaderProblem, "a b", "no header name"],
+    [headerValueProblem, "", null],
+    [headerValueProblem, "text/plain; charset=utf-8", null],
+    [headerValueProblem, "a\r\nb: c", "visible ASCII"],
+    [headerValueProblem, " a", "visible ASCII"],
+    [headerValueProblem, "a".repeat(1025), "at most 1024"],
+    [stickyProblem, "trace", null],
+    [stickyProblem, "sandbox", null],
+    [stickyProblem, "none", null],
+    [stickyProblem, "header:x-tenant", null],
+    [stickyProblem, "header:", "no header name"],
+    [stickyProblem, "x-tenant", "header: and a name"],
+    [identityProblem, "orders-api", null],
+    [identityProblem, "orders-*", null],
+    [identityProblem, "*-api", null],
+    [identityProblem, "*", null],
+    [identityProblem, "a*b", "no name of a function"],
+    [identityProblem, "", "no name of a function"],
+  ])("%s says of %j: %s", (problem, text, message) => {
+    expect(problem(text)).toEqual(message === null ? null : expect.stringContaining(message));
+  });
+});
+
+test("no header that the rewrite stage would leave alone can be named for it", () => {
+  const taken = [...UNWRITABLE_FIELDS].filter((name) => rewritableHeaderProblem(name) === null);
+  expect(taken).toEqual([]);
+  expect(UNWRITABLE_FIELDS.size).toBeGreaterThan(10);
 });

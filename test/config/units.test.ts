@@ -2,10 +2,13 @@
 import { describe, expect, test } from "vitest";
 import {
   formatDuration,
+  formatInstant,
   formatRate,
   formatSize,
   formatStatuses,
+  headerNamed,
   parseDuration,
+  parseInstant,
   parseRate,
   parseSize,
   parseStatuses,
@@ -146,4 +149,38 @@ describe("statuses", () => {
   ])("%j is written %j", (statuses, text) => {
     expect(formatStatuses(statuses)).toBe(text);
   });
+});
+
+describe("instants", () => {
+  test.each([
+    ["2027-01-31", Date.UTC(2027, 0, 31)],
+    ["2028-02-29", Date.UTC(2028, 1, 29)],
+    ["2027-01-31T12:00Z", Date.UTC(2027, 0, 31, 12)],
+    ["2027-01-31T12:00:30Z", Date.UTC(2027, 0, 31, 12, 0, 30)],
+    ["2027-01-31T12:00:00+02:00", Date.UTC(2027, 0, 31, 10)],
+    ["2027-02-29", null],
+    ["2027-02-30", null],
+    ["2027-13-01", null],
+    ["2027-01-31T25:00Z", null],
+    ["2027-01-31T12:00", null],
+    ["31.01.2027", null],
+    ["tomorrow", null],
+    ["", null],
+  ])("%s", (text, expected) => {
+    expect(parseInstant(text)).toBe(expected);
+  });
+
+  test("are written without a fraction of a second", () => {
+    expect(formatInstant(Date.UTC(2027, 0, 31, 12) + 5)).toBe("2027-01-31T12:00:00Z");
+  });
+});
+
+test.each([
+  ["header:X-Should-Retry", "x-should-retry"],
+  ["header:", null],
+  ["header:a b", null],
+  ["X-Should-Retry", null],
+  [503, null],
+])("%s as a condition is the header %s", (entry, expected) => {
+  expect(headerNamed(entry)).toBe(expected);
 });

@@ -101,6 +101,11 @@ const FAILING: Readonly<Partial<Record<ErrorCode, Failing>>> = {
 /** Codes that no answer of the whole proxy carries here, and why. */
 const ELSEWHERE: Readonly<Partial<Record<ErrorCode, string>>> = {
   CLIENT_GONE: "nobody is there to be answered",
+  SUPERSEDED: "ends an attempt, never a call: hedge.test.ts",
+  CIRCUIT_OPEN: "takes an upstream that failed before: circuit-breaker.test.ts",
+  BUDGET_SPENT: "takes a call before it: invocation-budget.test.ts",
+  LOOP_DETECTED: "takes another proxy: loop.test.ts",
+  FAULT_INJECTED: "takes an environment that allows it: fault-injection.test.ts",
   UPSTREAM_ABORTED: "the answer has begun: it breaks off",
   TUNNEL_IDLE: "nobody waits for an answer: tunnels.test.ts",
   STREAM_REFUSED: "takes an upstream that speaks HTTP/2: http2-upstream.test.ts",

@@ -1,8 +1,9 @@
 /** A proxy in this process, for one test: a policy file's content in, a port to call out. */
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock, VirtualClock } from "../../src/clock.ts";
 import { resolve } from "../../src/config/resolve.ts";
 import type { PolicyFile } from "../../src/config/schema.ts";
 import type { Config } from "../../src/config/types.ts";
+import { createFleet, type Fleet } from "../../src/fleet/fleet.ts";
 import { type Authority, createAuthority } from "../../src/identity/authority.ts";
 import { intercepts } from "../../src/identity/intercepts.ts";
 import { Lifecycle } from "../../src/lifecycle.ts";
@@ -21,6 +22,8 @@ export interface ProxyOptions {
   readonly clock?: Clock;
   /** Instead of the system's resolver. */
   readonly lookup?: Lookup;
+  /** See `ProxyParts.detectLoops`; not unless given. */
+  readonly detectLoops?: boolean;
   /** Who signs when the policy intercepts; made here unless given. */
   readonly authority?: Authority;
 }
@@ -41,6 +44,8 @@ export class TestProxy {
   readonly proxy: ServingProxy;
   /** `null` when the policy intercepts nothing. */
   readonly authority: Authority | null;
+  /** `null` when the policy names none. */
+  readonly fleet: Fleet | null;
   readonly #clock: Clock;
 
   constructor(
@@ -49,11 +54,13 @@ export class TestProxy {
     proxy: ServingProxy,
     parts: ClockAndLifecycle,
     authority: Authority | null,
+    fleet: Fleet | null,
   ) {
     this.port = port;
     this.localPorts = localPorts;
     this.proxy = proxy;
     this.authority = authority;
+    this.fleet = fleet;
     this.lifecycle = parts.lifecycle;
     this.#clock = parts.clock;
   }
@@ -76,6 +83,7 @@ export class TestProxy {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.proxy.listener.drain(this.#clock.now());
     this.proxy.upstream.destroy();
+    this.fleet?.close();
   }
 }
 
@@ -99,6 +107,14 @@ export function testConfig(policy: Omit<PolicyFile, "version"> = {}): Config {
   });
 }
 
+/** In virtual time the store goes by it as well. */
+const fleetParts = (clock: Clock) => ({
+  clock,
+  password: "",
+  identity: "",
+  ...(clock instanceof VirtualClock ? { storeMs: () => clock.wall() } : {}),
+});
+
 /** Serves on free loopback ports. */
 export async function startProxy(options: ProxyOptions = {}): Promise<TestProxy> {
   const config = testConfig(options.policy);
@@ -109,12 +125,16 @@ export async function startProxy(options: ProxyOptions = {}): Promise<TestProxy>
   );
   const resolver = new Resolver(clock, options.lookup ?? lookupBySystem);
   const authority = options.authority ?? (intercepts(config) ? createAuthority(clock) : null);
+  const fleet = config.fleet === null ? null : createFleet(config.fleet, fleetParts(clock));
   const proxy = createProxy(config, {
     clock,
     lifecycle,
     bindings,
     resolver,
+    // Every origin of a test is nearby, and gets exactly the bytes that it was sent.
+    detectLoops: options.detectLoops ?? false,
     ...(authority === null ? {} : { authority }),
+    ...(fleet === null ? {} : { fleet }),
   });
   lifecycle.ready();
   const localPorts = new Map(
@@ -122,5 +142,5 @@ export async function startProxy(options: ProxyOptions = {}): Promise<TestProxy>
       role.kind === "local" || role.kind === "tcp" ? [[role.destination, binding.port] as const] : [],
     ),
   );
-  return new TestProxy(bindings[0]!.binding.port, localPorts, proxy, { clock, lifecycle }, authority);
+  return new TestProxy(bindings[0]!.binding.port, localPorts, proxy, { clock, lifecycle }, authority, fleet);
 }

@@ -78,6 +78,7 @@ export function retryOptions(changes: Partial<RetryOptions> = {}): RetryOptions 
     maxRetries: 2,
     on: ["connect_failure", "reset_before_response", "per_try_timeout"],
     grpcStatuses: [],
+    responseHeaders: [],
     statuses: [429, 503],
     methods: ["GET", "PUT"],
     idempotencyHeaders: ["idempotency-key"],
@@ -101,6 +102,17 @@ export function routePolicy(changes: Partial<RoutePolicy> = {}): RoutePolicy {
     idleTimeoutMs: 60_000,
     deadlineReserveMs: 0,
     deadlineHeaders: [],
+    deadlinePropagateHeader: "",
+    hedge: null,
+    circuitBreaker: null,
+    adaptiveConcurrency: null,
+    fallback: null,
+    staleIfError: null,
+    invocationBudget: null,
+    split: [],
+    rewrite: null,
+    mirror: null,
+    fault: null,
     retry: retryOptions({ maxRetries: 0 }),
     rateLimit: null,
     concurrency: null,
@@ -147,3 +159,6 @@ export function seeded(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** The part of a rate limit that makes it one bucket of this sandbox's own. */
+export const ONE_BUCKET = { keyHeader: "", keysMax: 1000, fleet: false, descriptors: [] } as const;

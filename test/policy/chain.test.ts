@@ -9,6 +9,7 @@ import {
   answer,
   call,
   failure,
+  ONE_BUCKET,
   retryOptions,
   routePolicy,
   ScriptedUpstream,
@@ -25,7 +26,7 @@ function chain(changes: Partial<RoutePolicy>, ...steps: Step[]) {
 }
 
 const reset = failure("UPSTREAM_RESET");
-const once = { perSecond: 1, burst: 1, overflow: "reject" } as const;
+const once = { perSecond: 1, burst: 1, overflow: "reject", ...ONE_BUCKET } as const;
 const one = { max: 1, queueMax: 0 };
 
 describe("a stage that is not configured is not there", () => {
@@ -63,7 +64,10 @@ describe("deadline, rate limit, concurrency limit, retry, trace context: the ord
   });
 
   test("waiting for a token counts against the deadline", async () => {
-    const { clock, send } = chain({ rateLimit: { ...once, overflow: "wait" }, timeoutMs: 500 }, answer());
+    const { clock, send } = chain(
+      { rateLimit: { ...once, overflow: "wait", ...ONE_BUCKET }, timeoutMs: 500 },
+      answer(),
+    );
     await send(call());
     const second = watch(send(call()));
     await clock.advance(0);

@@ -2,12 +2,15 @@ import { describe, expect, test } from "vitest";
 import { VirtualClock } from "../../src/clock.ts";
 import type { RateLimitOptions } from "../../src/config/types.ts";
 import { rateLimit } from "../../src/policy/rate-limit.ts";
-import { answer, call, failure, ScriptedUpstream, trailOf, watch } from "./calls.ts";
+import { answer, call, failure, ONE_BUCKET, ScriptedUpstream, trailOf, watch } from "./calls.ts";
 
 function stage(changes: Partial<RateLimitOptions> = {}) {
   const clock = new VirtualClock();
   const upstream = new ScriptedUpstream(clock, answer());
-  const send = rateLimit({ perSecond: 10, burst: 2, overflow: "reject", ...changes }, clock)(upstream.send);
+  const send = rateLimit(
+    { perSecond: 10, burst: 2, overflow: "reject", ...ONE_BUCKET, ...changes },
+    clock,
+  )(upstream.send);
   return { clock, upstream, send };
 }
 
@@ -46,7 +49,7 @@ describe("a rate limit that rejects", () => {
 
 describe("a rate limit that lets calls wait", () => {
   test("sends them in order, each when its token is there, and notes the wait", async () => {
-    const { clock, upstream, send } = stage({ overflow: "wait" });
+    const { clock, upstream, send } = stage({ overflow: "wait", ...ONE_BUCKET });
     const calls = Array.from({ length: 5 }, (_, i) => call({ path: `/${i}` }));
     for (const request of calls) watch(send(request));
     await clock.advance(1000);
@@ -63,7 +66,7 @@ describe("a rate limit that lets calls wait", () => {
   });
 
   test("nobody overtakes who waits", async () => {
-    const { clock, upstream, send } = stage({ overflow: "wait" });
+    const { clock, upstream, send } = stage({ overflow: "wait", ...ONE_BUCKET });
     for (const path of ["/0", "/1", "/2", "/3"]) watch(send(call({ path })));
     await clock.advance(199.5);
     watch(send(call({ path: "/late" })));
@@ -72,7 +75,7 @@ describe("a rate limit that lets calls wait", () => {
   });
 
   test("refuses at once a call whose turn would come at its deadline or later", async () => {
-    const { clock, upstream, send } = stage({ overflow: "wait" });
+    const { clock, upstream, send } = stage({ overflow: "wait", ...ONE_BUCKET });
     for (let i = 0; i < 3; i++) watch(send(call()));
     const late = watch(send(call().with({ deadlineMs: 200 })));
     const justInTime = watch(send(call().with({ deadlineMs: 201 })));
@@ -88,7 +91,7 @@ describe("a rate limit that lets calls wait", () => {
   });
 
   test("a cancelled call leaves the line at once, and those behind it move up", async () => {
-    const { clock, upstream, send } = stage({ overflow: "wait" });
+    const { clock, upstream, send } = stage({ overflow: "wait", ...ONE_BUCKET });
     for (let i = 0; i < 2; i++) watch(send(call()));
     const leaver = call({ path: "/leaver" });
     const left = watch(send(leaver));
@@ -104,7 +107,7 @@ describe("a rate limit that lets calls wait", () => {
   });
 
   test("refuses a call when a thousand wait already", async () => {
-    const { send, clock } = stage({ overflow: "wait" });
+    const { send, clock } = stage({ overflow: "wait", ...ONE_BUCKET });
     for (let i = 0; i < 1002; i++) watch(send(call()));
     await expect(send(call())).rejects.toMatchObject({ code: "RATE_LIMITED" });
     await clock.advance(100);

@@ -179,7 +179,7 @@ describe("when there will be no further attempt", () => {
 });
 
 /** One random life: a source that obeys pauses (with a piece already under way), sinks of all tempers, attempts that fail anywhere. */
-function randomLife(seed: number): { attempts: number; outcome: "whole" | "given up" } {
+function randomLife(seed: number): { attempts: number; outcome: "whole" | "given up" | "outgrown" } {
   const random = seeded(seed);
   const below = (n: number) => Math.floor(random() * n);
   const text = Array.from({ length: below(200) }, () => String.fromCharCode(97 + below(26))).join("");
@@ -192,6 +192,7 @@ function randomLife(seed: number): { attempts: number; outcome: "whole" | "given
   let sink: Sink | null = null;
   for (let step = 0; step < 5000; step++) {
     const context = `seed ${seed}, step ${step}`;
+    expect(replay.keptBytes, context).toBeLessThanOrEqual(bytesMax);
     if (sink !== null) expect(text.startsWith(sink.text), context).toBe(true);
     if (sink?.trailers === "") {
       expect(sink.text, context).toBe(text);
@@ -222,6 +223,7 @@ function randomLife(seed: number): { attempts: number; outcome: "whole" | "given
         source.push(piece);
       }
       expect(sink.text, `${context}: two sinks at once`).toBe(before);
+      if (replay.outgrown) return { attempts, outcome: "outgrown" };
       replay.abandon(reset);
       body = replay.attempt();
       sink = null;
@@ -231,14 +233,17 @@ function randomLife(seed: number): { attempts: number; outcome: "whole" | "given
   throw new Error(`seed ${seed}: stuck with ${sink?.text.length} of ${text.length} bytes`);
 }
 
-test("in a thousand random lives every attempt has the body from its first byte, in order, and none is stuck", () => {
+test("in a thousand random lives every attempt has the body from its first byte, in order, the bound holds, and none is stuck", () => {
   let wholes = 0;
+  let outgrown = 0;
   let repeated = 0;
   for (let seed = 1; seed <= 1000; seed++) {
     const { attempts, outcome } = randomLife(seed);
     if (outcome === "whole") wholes += 1;
+    if (outcome === "outgrown") outgrown += 1;
     if (outcome === "whole" && attempts > 1) repeated += 1;
   }
   expect(wholes).toBeGreaterThan(200);
   expect(repeated).toBeGreaterThan(50);
+  expect(outgrown).toBeGreaterThan(10);
 });

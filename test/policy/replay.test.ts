@@ -117,19 +117,40 @@ describe("a further attempt", () => {
     expect(source.paused).toBe(false);
   });
 
-  test("has what came after the bound while there was none: the decision to go on has been made", () => {
+  test("is not there when the body outgrew the bound while there was none: no byte more is kept", () => {
     const source = new Source();
     const replay = new ReplayBody(source.body, 4);
     piped(replay.attempt());
     source.push("one ");
-    expect(replay.replayable).toBe(true);
     replay.abandon(reset);
-    source.push("two is over the bound");
     expect(replay.replayable).toBe(true);
-    const second = piped(replay.attempt());
-    expect(second.text).toBe("one two is over the bound");
-    // Now it has passed, and was not kept.
-    expect(replay.replayable).toBe(false);
+    source.push("two");
+    expect(replay).toMatchObject({ replayable: false, outgrown: true, keptBytes: 0 });
+    expect(replay.failure).toMatchObject({
+      code: "OVERLOADED",
+      message: "the request's body outgrew replay_buffer (4 bytes) between two attempts",
+    });
+    expect(source.cancelledFor).toBe(replay.failure);
+    // What still comes is read and dropped, so that the connection behind it is not blocked.
+    expect(source.paused).toBe(false);
+  });
+
+  test("goes on unkept when the body outgrows the bound while the kept pieces are taken, in order", () => {
+    const source = new Source();
+    const replay = new ReplayBody(source.body, 4);
+    piped(replay.attempt());
+    for (const text of ["1", "2", "3"]) source.push(text);
+    replay.abandon(reset);
+    const second = new Sink();
+    second.full = true;
+    replay.attempt().pipe(second);
+    expect(second.text).toBe("1");
+    source.push("45");
+    expect(second.text).toBe("12345");
+    expect(source.paused).toBe(true);
+    expect(replay).toMatchObject({ replayable: false, outgrown: false, keptBytes: 0 });
+    source.body.end();
+    expect(second.trailers).toBe("");
   });
 
   test("has what the end of the body was, when it ended while there was none", () => {

@@ -4,7 +4,7 @@ import { VirtualClock } from "../../src/clock.ts";
 import type { EgressRequest, Send } from "../../src/exchange.ts";
 import { type RetryStageOptions, retry } from "../../src/policy/retry.ts";
 import { Sink, Source } from "./bodies.ts";
-import { call, failure, retryOptions, ScriptedUpstream, type Step, trailOf, watch } from "./calls.ts";
+import { answer, call, failure, retryOptions, ScriptedUpstream, type Step, trailOf, watch } from "./calls.ts";
 import { ok, reset, stage, unavailable } from "./retry-stage.ts";
 
 describe("per_try_timeout", () => {
@@ -144,6 +144,24 @@ describe("the request's body", () => {
     await clock.advance(50);
     expect(sent.error).toBe(gone);
     expect(sinks).toHaveLength(1);
+  });
+
+  test.each<[string, Step, number | string]>([
+    ["the error", reset, "UPSTREAM_RESET"],
+    ["the response, when it is all here", unavailable, 503],
+    ["a refusal, when the response is lost", answer(503, "", new Source(7).body), "OVERLOADED"],
+  ])("that outgrows the buffer while the call waits ends it with %s", async (_, step, left) => {
+    const source = new Source();
+    const { clock, sinks, send } = readingUpstream(step, ok);
+    const request = call({ method: "PUT", body: source.body });
+    const sent = watch(send(request));
+    source.push("half");
+    await clock.advance(50);
+    source.push("more than eight");
+    await clock.advance(50);
+    expect(sent.value?.status ?? sent.error?.code).toBe(left);
+    expect(sinks).toHaveLength(1);
+    expect(trailOf(request).at(-1)).toEqual({ kind: "no_retry", attempt: 1, why: "body_not_kept" });
   });
 
   test("that nobody wants after the last attempt is cancelled at its source", async () => {

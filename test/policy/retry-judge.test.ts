@@ -37,6 +37,7 @@ const grpc = (status: string, httpStatus = 200, fields = "") => ({
 const OPTIONS = retryOptions({
   on: ["connect_failure", "reset_before_response", "refused_stream", "per_try_timeout"],
   grpcStatuses: [8, 14],
+  responseHeaders: ["x-should-retry"],
 });
 
 describe("an attempt is made again", () => {
@@ -130,6 +131,19 @@ describe("an attempt is made again", () => {
       "status_503",
       50,
     ],
+    [
+      "a reset of a quota that fits the deadline",
+      { outcome: { status: 429, fields: 'RateLimit: "default";r=0;t=3\r\n' }, leftMs: 3001 },
+      "status_429",
+      3000,
+    ],
+    ["gRPC pushback", { outcome: grpc("14", 200, "grpc-retry-pushback-ms: 20\r\n") }, "grpc_status_14", 20],
+    [
+      "a response header that the policy names, whatever the status",
+      { outcome: { status: 409, fields: "X-Should-Retry: true\r\n" } },
+      "header_x-should-retry",
+      50,
+    ],
     ["the backoff doubles", { attempt: 2 }, "reset_before_response", 100],
     ["a wait that just fits", { leftMs: 51 }, "reset_before_response", 50],
     ["a signature that is still good", { signatureLeftMs: 51 }, "reset_before_response", 50],
@@ -203,6 +217,30 @@ describe("an attempt is not made again", () => {
       "Retry-After of hours without a deadline",
       { outcome: unavailable(`Retry-After: ${RETRY_AFTER_MS_MAX / 1000 + 1}\r\n`) },
       bare,
+    ],
+    [
+      "retry_after_too_long",
+      "a reset of a quota behind the deadline",
+      { outcome: { status: 429, fields: "X-RateLimit-Reset: 3\r\n" }, leftMs: 3000 },
+      bare,
+    ],
+    [
+      "told_not_to",
+      "gRPC pushback that says never",
+      { outcome: grpc("14", 200, "grpc-retry-pushback-ms: -1\r\n") },
+      { grpcStatuses: [14] },
+    ],
+    [
+      "not_a_condition",
+      "a response header that the policy does not name",
+      { outcome: { status: 409, fields: "X-Should-Retry: true\r\n" } },
+      bare,
+    ],
+    [
+      "not_idempotent",
+      "a response header of a POST",
+      { method: "POST", outcome: { status: 409, fields: "X-Should-Retry: true\r\n" } },
+      { responseHeaders: ["x-should-retry"] },
     ],
     ["deadline_too_near", "a backoff that ends at the deadline", { leftMs: 50 }, bare],
     ["deadline_too_near", "a deadline that has passed", { leftMs: -1, random: () => 0 }, bare],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { VirtualClock } from "../../src/clock.ts";
+import { ERROR_CODES } from "../../src/errors.ts";
 import type { Send } from "../../src/exchange.ts";
 import { type RetryStageOptions, retry } from "../../src/policy/retry.ts";
 import { Sink, Source } from "./bodies.ts";
@@ -242,6 +243,9 @@ describe("while it waits", () => {
     expect(source.cancelledFor).toBeNull();
     await clock.advance(1);
     expect(source.cancelledFor).toMatchObject({ message: "response 503 given up for another attempt" });
+    // The upstream broke nothing off: no breaker and no metric may hold it against it.
+    expect(ERROR_CODES[source.cancelledFor!.code]).toMatchObject({ status: 0, reached: "final" });
+    expect(ERROR_CODES[source.cancelledFor!.code].blame).not.toBe("upstream");
     expect(upstream.requests).toHaveLength(2);
   });
 

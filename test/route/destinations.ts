@@ -13,6 +13,8 @@ export function destination(name: string, hosts: string[], changes: Partial<Dest
     allowAddresses: [],
     localPort: 0,
     upstream: null,
+    endpoints: [],
+    balance: { algorithm: "least_request", ejectAfter: 5, ejectForMs: 10_000, ejectPercentMax: 50 },
     tls: null,
     httpVersion: "auto",
     policy: routePolicy(),
@@ -28,5 +30,12 @@ export function route(path: string, methods: string[] = []): Route {
 
 /** An acl that allows every name, denies private ranges and has no exceptions. */
 export function acl(changes: Partial<Acl> = {}): Acl {
-  return { default: "allow", mode: "enforce", privateRanges: "deny", allowAddresses: [], ...changes };
+  return {
+    default: "allow",
+    mode: "enforce",
+    privateRanges: "deny",
+    allowAddresses: [],
+    rules: [],
+    ...changes,
+  };
 }

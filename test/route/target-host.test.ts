@@ -68,4 +68,12 @@ describe("what a host is by its text", () => {
     expect(canonicalHost("API.Example.")).toBe("api.example");
     expect(canonicalHost("api.example")).toBe("api.example");
   });
+
+  test("addresses compare by what they are, not by how they are written", () => {
+    expect(canonicalHost("2001:DB8::7")).toBe(canonicalHost("2001:db8:0:0:0:0:0:7"));
+    expect(canonicalHost("::1")).not.toBe(canonicalHost("::2"));
+    expect(canonicalHost("::ffff:192.0.2.255")).toBe("192.0.2.255");
+    expect(canonicalHost("::ffff:c000:2ff")).toBe("192.0.2.255");
+    expect(canonicalHost("no:address")).toBe("no:address");
+  });
 });

@@ -8,7 +8,7 @@ import { type Edge, edgesOf, edgesOfText } from "./graph.ts";
 const LEAVES = ["exchange", "errors", "clock", "latch", "body", "patience", "buffer.d"];
 /** What rooms stand on. */
 const GROUND = ["http1", "http2", "config", "lifecycle"];
-const ROOMS = ["listener", "capture", "route", "policy", "upstream", "identity", "telemetry"];
+const ROOMS = ["listener", "capture", "route", "policy", "upstream", "identity", "telemetry", "fleet"];
 
 /** How high a place of the tree stands; it may import what is lower, and itself. */
 const HEIGHT: ReadonlyMap<string, number> = new Map([
@@ -33,6 +33,18 @@ const EXCEPTIONS: readonly { from: RegExp; to: RegExp; kinds: readonly Edge["kin
     to: /^src\/capture\/target\.ts$/,
     kinds: ["type"],
     why: "a listening socket carries the role that capture reads",
+  },
+  {
+    from: /^src\/fleet\//,
+    to: /^src\/policy\/(breaker-store|rate-source)\.ts$/,
+    kinds: ["type"],
+    why: "the fleet implements what limits and breakers ask of it",
+  },
+  {
+    from: /^src\/fleet\/(leased-tokens|share|tokens-script)\.ts$/,
+    to: /^src\/policy\/token-bucket\.ts$/,
+    kinds: ["static", "type"],
+    why: "a sandbox without word from the store keeps to a bucket as its own limits do",
   },
   {
     from: /^src\/cli\/emulate\.ts$/,

@@ -10,6 +10,7 @@ import { InterceptionRefusals } from "../../src/telemetry/interception.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { prometheusText } from "../../src/telemetry/prometheus.ts";
 import { recordOf } from "../../src/telemetry/record.ts";
+import { StageFacts, stageFields } from "../../src/telemetry/stage-facts.ts";
 import { InvocationTally, summaryLine } from "../../src/telemetry/summary.ts";
 
 const read = (file: string): string => readFileSync(file, "utf8");
@@ -59,7 +60,15 @@ describe("docs/limits.md", () => {
 
   test("lists only keys of policies that exist", () => {
     const { $defs } = policyJsonSchema() as { $defs: Record<string, { properties: object }> };
-    const prefixes = { policy_keys: "", route_limits: "limits.", retry: "retry." };
+    const prefixes = {
+      policy_keys: "",
+      route_limits: "limits.",
+      retry: "retry.",
+      hedge: "hedge.",
+      circuit_breaker: "circuit_breaker.",
+      stale_if_error: "stale_if_error.",
+      mirror: "mirror.",
+    };
     const known = Object.entries(prefixes).flatMap(([id, prefix]) =>
       Object.keys($defs[id]!.properties).map((key) => `${prefix}${key}`),
     );
@@ -92,13 +101,17 @@ describe("docs/telemetry.md", () => {
     fields: "",
   });
   const response = new EgressResponse(200, "", "", Body.of(""));
-  request.trail.push({ kind: "grpc", status: 0 });
+  request.trail.push({ kind: "grpc", status: 0 }, { kind: "split", host: "b.example" });
   const facts = factsOf(request, response, null, 1);
   const context = { invocationId: "", destination: "", route: "", policyVersion: "", wallMs: 0 };
   const listed = (heading: string) => rowsUnder(page, heading).map(([name]) => bare(name!));
 
   test("lists every field of a call's line, in its order", () => {
     expect(listed('### `event: "call"`')).toEqual(Object.keys(recordOf(request, facts, context)));
+  });
+
+  test("lists every field of `stages`, in its order", () => {
+    expect(listed("### `stages` of a call")).toEqual(Object.keys(stageFields(new StageFacts())));
   });
 
   test("lists every field of a refused interception, in its order", () => {

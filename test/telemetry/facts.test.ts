@@ -4,7 +4,8 @@ import { Body } from "../../src/body.ts";
 import { EgressError } from "../../src/errors.ts";
 import { EgressResponse } from "../../src/exchange.ts";
 import { factsOf } from "../../src/telemetry/facts.ts";
-import { levelOf, recordOf, timestamp } from "../../src/telemetry/record.ts";
+import { levelOf, recordOf } from "../../src/telemetry/record.ts";
+import { timestamp } from "../../src/telemetry/record-values.ts";
 import { anAttempt, aRequest, aResponse } from "./calls.ts";
 
 const context = {

@@ -2,9 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { EgressError } from "../../src/errors.ts";
 import { factsOf } from "../../src/telemetry/facts.ts";
+import { bucketOf, DURATION_BOUNDS_MS } from "../../src/telemetry/histogram.ts";
 import {
-  bucketOf,
-  DURATION_BOUNDS_MS,
   Metrics,
   type MetricsSnapshot,
   OTHER_DESTINATION,

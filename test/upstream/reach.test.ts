@@ -67,6 +67,15 @@ describe("where a call is dialled", () => {
   });
 
   test.each([
+    [8080, 8080],
+    [0, 443],
+  ])("where a stage says, at port %i: %i, whatever the destination says", (port, dialled) => {
+    const elsewhere = request().with({ address: { host: "c", port } });
+    const target = dialTarget(reach({ address: { host: "b", port: 1 } }), elsewhere, []);
+    expect(target).toMatchObject({ host: "c", port: dialled, name: "a" });
+  });
+
+  test.each([
     ["of a destination without TLS", false, "db", null],
     ["of a destination's own port, over TLS of our own", true, "db", client],
     ["that was asked for by name, as the application's own business", true, "", null],
