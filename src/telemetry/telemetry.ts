@@ -226,7 +226,8 @@ class Room implements Telemetry {
     if (keepsLine(this.#config, facts, this.#random)) {
       this.#outlet.push(
         recordOf(call.request, facts, {
-          invocationId: call.work?.id ?? "",
+          // Word of the first invocation may come after its first call.
+          invocationId: (call.work ?? this.#options.lifecycle.work)?.id ?? "",
           destination,
           route,
           policyVersion: this.#options.version,

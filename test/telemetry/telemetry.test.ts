@@ -94,6 +94,20 @@ describe("an invocation", () => {
     ]);
   });
 
+  test("is named by a call that began before word of it came, if it is the first", async () => {
+    const room = aRoom();
+    await room.start();
+    const request = aRequest();
+    const { promise, resolve } = Promise.withResolvers<EgressResponse>();
+    const sent = room.observe("payments", "default")(() => promise)(request);
+    invoke("inv-1");
+    resolve(aResponse(200));
+    await sent;
+    request.settled.fire({ error: null });
+    await lifecycle.workFinished();
+    expect(log.of("call")).toMatchObject([{ invocation_id: "inv-1" }]);
+  });
+
   test("whose end the host never heard of gets its summary when the next one begins", async () => {
     const room = aRoom();
     await room.start();

@@ -56,7 +56,8 @@ const byHttp = ({ url, method = "GET", headers = {}, body }) =>
     outgoing.end(body);
   });
 
-export const handler = async ({ calls = [], env = [], hang = false }) => {
+export const handler = async ({ calls = [], env = [], hang = false, restMs = 0 }) => {
+  await new Promise((resolve) => setTimeout(resolve, restMs));
   const results = [];
   for (const call of calls) {
     try {
