@@ -8,20 +8,15 @@ import { readClientHello } from "../capture/client-hello.ts";
 import { isPreface } from "../capture/first-bytes.ts";
 import { captureRequest } from "../capture/request.ts";
 import { METHOD_CHOSEN, readGreeting, readSocksRequest, SOCKS4, SOCKS5 } from "../capture/socks.ts";
-import {
-  type ListenerRole,
-  parseAuthority,
-  type Target,
-  type TunnelRole,
-  targetOf,
-} from "../capture/target.ts";
+import { type ListenerRole, parseAuthority, type Target, targetOf } from "../capture/target.ts";
 import { EgressError } from "../errors.ts";
-import type { EgressRequest, Scheme } from "../exchange.ts";
+import type { EgressRequest } from "../exchange.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import type { ConnectionContext, NextProtocol } from "./context.ts";
 import { IncomingBody } from "./incoming-body.ts";
 import { mayBePlain, Opening } from "./opening.ts";
 import { readHead } from "./read-head.ts";
+import { connectTo, insideOf } from "./tunnel-request.ts";
 
 /** Who is told what has been read. */
 export interface RequestTaker {
@@ -341,29 +336,6 @@ export class RequestReader {
   #keep(bytes: Buffer): void {
     this.#pending = this.#lent ? Buffer.from(bytes) : bytes;
   }
-}
-
-function insideOf({ host, port }: Target, scheme: Scheme): TunnelRole {
-  return { kind: "tunnel", scheme, host, port };
-}
-
-/** The CONNECT that a request for a tunnel in another protocol stands for. */
-function connectTo(host: string, port: number): [RequestHead, Target] {
-  const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const head: RequestHead = {
-    method: "CONNECT",
-    target: authority,
-    minor: 1,
-    fields: "",
-    host: authority,
-    bodyLength: 0,
-    hasLength: false,
-    keepAlive: false,
-    expectContinue: false,
-    teTrailers: false,
-    upgrade: "",
-  };
-  return [head, { scheme: "http", host, port, path: authority }];
 }
 
 const CR = 13;

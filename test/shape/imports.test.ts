@@ -29,7 +29,7 @@ const EXCEPTIONS: readonly { from: RegExp; to: RegExp; kinds: readonly Edge["kin
     why: "what a request wants is read as soon as its head is here, by pure functions that the connection calls for every one",
   },
   {
-    from: /^src\/listener\/(context|handshake|http2-connection|http2-exchange|listener|plan|relay)\.ts$/,
+    from: /^src\/listener\/(context|handshake|http2-connection|http2-exchange|listener|plan|relay|tunnel-request)\.ts$/,
     to: /^src\/capture\/target\.ts$/,
     kinds: ["type"],
     why: "a listening socket carries the role that capture reads",
