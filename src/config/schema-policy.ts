@@ -64,7 +64,7 @@ const retry = mapping(
     on: list("conditions", retryCondition, 64)
       .optional()
       .describe(
-        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses, gRPC statuses, or a header of the response that is there (`header:x-should-retry`).",
+        "What makes a call worth another try: conditions by name, statuses, ranges or classes of statuses, gRPC statuses, or a header of the response that is there and does not say `false` (`header:x-should-retry`).",
       ),
     methods: list("methods", method(), 32)
       .optional()

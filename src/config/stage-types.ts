@@ -47,7 +47,7 @@ export interface RetryOptions {
   readonly on: readonly RetryCondition[];
   /** Statuses among the conditions, each 400..599. */
   readonly statuses: readonly number[];
-  /** Response headers (lower case) whose presence is a condition, such as `x-should-retry`. */
+  /** Response headers (lower case) that are a condition when they are there and do not say `false`, such as `x-should-retry`. */
   readonly responseHeaders: readonly string[];
   /** Values of `grpc-status` among the conditions, each 1..16; they count where a response consists of nothing but its head. */
   readonly grpcStatuses: readonly number[];

@@ -111,7 +111,7 @@ export function conditionMet(options: FailureConditions, outcome: FailedAttempt[
     const grpcStatus = grpcStatusOf(outcome.fields);
     if (grpcStatus !== null && options.grpcStatuses.includes(grpcStatus)) return `grpc_status_${grpcStatus}`;
     const { fields } = outcome;
-    const header = options.responseHeaders.find((name) => fieldValue(fields, name) !== undefined);
+    const header = options.responseHeaders.find((name) => (fieldValue(fields, name) ?? "false") !== "false");
     return header === undefined ? null : `header_${header}`;
   }
   const condition = CONDITION_OF.get(outcome.code);

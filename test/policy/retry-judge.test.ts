@@ -163,6 +163,12 @@ describe("an attempt is not made again", () => {
     ["cancelled", "the call was given up", { cancelled: true }, bare],
     ["not_a_condition", "a status that is not named", { outcome: { status: 500, fields: "" } }, bare],
     ["not_a_condition", "a condition that is not named", {}, { on: ["connect_failure"] }],
+    [
+      "not_a_condition",
+      "a response header that says false",
+      { outcome: { status: 409, fields: "X-Should-Retry: false\r\n" } },
+      bare,
+    ],
     ["not_a_condition", "the policy's own refusal", { outcome: failure("RATE_LIMITED") }, bare],
     ["not_a_condition", "a refused stream that is not named", { outcome: failure("STREAM_REFUSED") }, bare],
     ["not_a_condition", "a gRPC status that is not named", { outcome: grpc("14") }, bare],
