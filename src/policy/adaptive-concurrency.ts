@@ -52,17 +52,26 @@ export function adaptiveConcurrency(options: AdaptiveConcurrencyOptions, clock: 
     return measured(request, next);
   }
 
-  async function measured(request: EgressRequest, next: Send): Promise<EgressResponse> {
+  function measured(request: EgressRequest, next: Send): Promise<EgressResponse> {
     const window = begin(gradient, inFlight);
     const sinceMs = clock.now();
-    const outcome = await next(request).catch(asEgressError);
-    if (tellsLatency(outcome)) {
-      const nowMs = clock.now();
-      sample(gradient, options, window, nowMs - Math.max(sinceMs, askedMs(request)), nowMs);
-      admitWaiting();
-    }
-    if (outcome instanceof EgressError) throw outcome;
-    return outcome;
+    return next(request).then(
+      (response) => {
+        if (tellsLatency(response)) note(request, window, sinceMs);
+        return response;
+      },
+      (error: unknown) => {
+        const failure = asEgressError(error);
+        if (tellsLatency(failure)) note(request, window, sinceMs);
+        throw failure;
+      },
+    );
+  }
+
+  function note(request: EgressRequest, window: number, sinceMs: number): void {
+    const nowMs = clock.now();
+    sample(gradient, options, window, nowMs - Math.max(sinceMs, askedMs(request)), nowMs);
+    admitWaiting();
   }
 
   return (next) => (request) => {

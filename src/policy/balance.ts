@@ -82,21 +82,35 @@ function candidatesOf(
   tried: readonly number[],
   clock: Clock,
 ): readonly number[] {
-  const untried = (members: readonly number[]) =>
-    tried.length === 0 ? members : members.filter((at) => !tried.includes(at));
   let triedOnes: readonly number[] | null = null;
   for (const members of priorities) {
-    const isOut = (at: number) => isEjected(states[at]!.outlier, clock);
-    // Mostly none is: then there is nothing to copy.
-    const inUse = members.some(isOut) ? members.filter((at) => !isOut(at)) : members;
-    const fresh = untried(inUse);
+    const inUse = membersInUse(members, states, clock);
+    const fresh = untried(inUse, tried);
     if (fresh.length > 0) return fresh;
     if (inUse.length > 0) triedOnes ??= inUse;
   }
   if (triedOnes !== null) return triedOnes;
   const all = priorities.flat();
-  const fresh = untried(all);
+  const fresh = untried(all, tried);
   return fresh.length > 0 ? fresh : all;
+}
+
+/** Those of `members` that are not ejected. Mostly none is: then there is nothing to copy. */
+function membersInUse(
+  members: readonly number[],
+  states: readonly EndpointState[],
+  clock: Clock,
+): readonly number[] {
+  for (const at of members) {
+    if (isEjected(states[at]!.outlier, clock)) {
+      return members.filter((other) => !isEjected(states[other]!.outlier, clock));
+    }
+  }
+  return members;
+}
+
+function untried(members: readonly number[], tried: readonly number[]): readonly number[] {
+  return tried.length === 0 ? members : members.filter((at) => !tried.includes(at));
 }
 
 /**

@@ -3,7 +3,7 @@
  * that each attempt carries what is left for it. Owns one header field; the deadline itself is `deadline.ts`'s.
  */
 import type { Clock } from "../clock.ts";
-import type { EgressRequest, Policy } from "../exchange.ts";
+import type { Policy } from "../exchange.ts";
 import { fieldValue, withField } from "../http1/fields.ts";
 import { type DeadlineFormat, parseTimeout } from "./deadline.ts";
 import { isSigned, signedHeaders } from "./signature.ts";
@@ -30,21 +30,15 @@ export function deadlineValue(name: string, leftMs: number): string {
 export function deadlineHeader(name: string, clock: Clock): Policy {
   const format: DeadlineFormat = name === GRPC_TIMEOUT ? "grpc" : "milliseconds";
   return (next) => (request) => {
+    const { fields, path } = request;
     if (request.deadlineMs === Number.POSITIVE_INFINITY || request.method === "CONNECT") return next(request);
+    if (isSigned(signedHeaders(fields, path), name)) return next(request);
     const leftMs = request.deadlineMs - clock.now();
-    if (!mayBeSet(request, name, format, leftMs)) return next(request);
-    return next(request.with({ fields: withField(request.fields, name, deadlineValue(name, leftMs)) }));
+    const stated = fieldValue(fields, name);
+    const value = deadlineValue(name, leftMs);
+    if (stated === undefined) return next(request.with({ fields: `${fields}${name}: ${value}\r\n` }));
+    const statedMs = parseTimeout(stated, format);
+    if (statedMs !== null && statedMs <= leftMs) return next(request);
+    return next(request.with({ fields: withField(fields, name, value) }));
   };
-}
-
-function mayBeSet(
-  { fields, path }: EgressRequest,
-  name: string,
-  format: DeadlineFormat,
-  leftMs: number,
-): boolean {
-  if (isSigned(signedHeaders(fields, path), name)) return false;
-  const stated = fieldValue(fields, name);
-  const statedMs = stated === undefined ? null : parseTimeout(stated, format);
-  return statedMs === null || statedMs > leftMs;
 }

@@ -87,6 +87,7 @@ export function deadline(
     if (deadlineMs <= nowMs) return Promise.reject(exceeded(options, request, nowMs, deadlineMs, workMs));
     const call: Watched = {
       deadlineMs,
+      place: -1,
       expired: () => {
         // Word of an invocation may come after its first call, which was then bounded by the invocation before; and a call may
         // outlive its invocation. In both cases the invocation that runs now is the one that bounds it.
@@ -105,7 +106,8 @@ export function deadline(
 
 /** `deadlineOf` for one route: looks for all of the caller's headers at once, since most calls have none. */
 function boundedBy(options: DeadlineOptions): (fields: FieldLines, nowMs: number, workMs: number) => number {
-  const find = fieldFinder(options.deadlineHeaders.map(({ name }) => name));
+  const { deadlineHeaders } = options;
+  const find = deadlineHeaders.length === 0 ? () => 0 : fieldFinder(deadlineHeaders.map(({ name }) => name));
   const withoutHeaders = { ...options, deadlineHeaders: [] };
   return (fields, nowMs, workMs) =>
     deadlineOf(find(fields) === 0 ? withoutHeaders : options, fields, nowMs, workMs);

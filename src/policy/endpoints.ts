@@ -7,8 +7,7 @@
 import type { Clock } from "../clock.ts";
 import type { BalanceOptions, Destination, Endpoint } from "../config/types.ts";
 import { asEgressError, type EgressError } from "../errors.ts";
-import type { EgressRequest, EgressResponse, Outcome, Policy, Send } from "../exchange.ts";
-import type { Latch } from "../latch.ts";
+import type { EgressRequest, EgressResponse, Policy, Send } from "../exchange.ts";
 import {
   type BalancePlan,
   balancePlan,
@@ -19,16 +18,19 @@ import {
 } from "./balance.ts";
 import { withFailure, withSample } from "./balance-latency.ts";
 import { noteFailure, noteSuccess, type Sign, signOf, signOfBreak } from "./outlier.ts";
+import { TriedEndpoints } from "./tried-endpoints.ts";
 
 /** The endpoints of one destination with what is known of them: all routes of the destination share one. */
 export interface EndpointSet {
   readonly endpoints: readonly Endpoint[];
+  /** Where each of them is dialled; made once, because every attempt carries one of them. */
+  readonly addresses: readonly { readonly host: string; readonly port: number }[];
   readonly options: BalanceOptions;
   readonly plan: BalancePlan;
   /** Plain and serialisable, one for each endpoint. */
   readonly states: readonly EndpointState[];
-  /** What each call in flight has tried, by the latch that all its attempts share. */
-  readonly triedBy: Map<Latch<Outcome>, number[]>;
+  /** What each call in flight has tried. */
+  readonly triedBy: TriedEndpoints;
 }
 
 /** A set of which nothing is known yet; `null` for a destination without endpoints. */
@@ -36,7 +38,9 @@ export function endpointSet(destination: Pick<Destination, "endpoints" | "balanc
   const { endpoints, balance: options } = destination;
   if (endpoints.length === 0) return null;
   const plan = balancePlan(endpoints, options.algorithm);
-  return { endpoints, options, plan, states: endpoints.map(newEndpointState), triedBy: new Map() };
+  const addresses = endpoints.map(({ host, port }) => ({ host, port }));
+  const states = endpoints.map(newEndpointState);
+  return { endpoints, addresses, options, plan, states, triedBy: new TriedEndpoints() };
 }
 
 /** The sets of all destinations, made once per configuration. */
@@ -55,18 +59,11 @@ export function endpointSets(
 export function endpoints(set: EndpointSet, clock: Clock, random: Random): Policy {
   return (next) => (request) => {
     if (request.address !== null) return next(request);
-    const tried = set.triedBy.get(request.settled) ?? begin(set, request);
-    const at = chooseEndpoint(set.plan, set.states, tried, clock, random);
-    if (!tried.includes(at)) tried.push(at);
+    const call = set.triedBy.callOf(request);
+    const at = chooseEndpoint(set.plan, set.states, call.tried, clock, random);
+    if (!call.tried.includes(at)) call.tried = [...call.tried, at];
     return new Visit(set, at, request, clock).send(next);
   };
-}
-
-function begin({ triedBy }: EndpointSet, { settled }: EgressRequest): number[] {
-  const tried: number[] = [];
-  triedBy.set(settled, tried);
-  settled.on(() => triedBy.delete(settled));
-  return tried;
 }
 
 /** One attempt at one endpoint. A good response occupies the endpoint until the call is over, and counts as a success only then. */
@@ -87,10 +84,10 @@ class Visit {
   }
 
   send(next: Send): Promise<EgressResponse> {
-    const { host, port } = this.#set.endpoints[this.#at]!;
-    this.#startedMs = this.#clock.now();
+    // Nobody else reads the estimate of a latency.
+    if (this.#estimates) this.#startedMs = this.#clock.now();
     this.#state.inFlight += 1;
-    return next(this.#request.with({ address: { host, port } })).then(
+    return next(this.#request.with({ address: this.#set.addresses[this.#at]! })).then(
       (response) => {
         this.#answered(response);
         return response;
@@ -106,13 +103,17 @@ class Visit {
   #answered(response: EgressResponse): void {
     const sign = signOf(response, undefined);
     if (sign.kind !== "success") return this.#over(sign);
-    if (this.#set.plan.algorithm === "ewma") {
+    if (this.#estimates) {
       this.#state.latency = withSample(this.#state.latency, this.#elapsedMs(), this.#clock);
     }
     this.#request.settled.on(() => {
       const broke = this.#brokeOff();
       this.#over(broke === null ? sign : signOfBreak(broke));
     });
+  }
+
+  get #estimates(): boolean {
+    return this.#set.plan.algorithm === "ewma";
   }
 
   #elapsedMs(): number {
@@ -122,7 +123,8 @@ class Visit {
   /** Why the response broke off after its head, as the upstream room noted it; `null` when it did not. */
   #brokeOff(): EgressError | null {
     const { trail, attempt: number } = this.#request;
-    for (const entry of trail.toReversed()) {
+    for (let at = trail.length - 1; at >= 0; at--) {
+      const entry = trail[at]!;
       if (entry.kind === "attempt" && entry.attempt.number === number) return entry.attempt.error;
     }
     return null;
@@ -136,7 +138,9 @@ class Visit {
 
   #failed(why: string): void {
     const { endpoints, options, plan, states } = this.#set;
-    this.#state.latency = withFailure(this.#state.latency, this.#elapsedMs(), this.#clock);
+    if (this.#estimates) {
+      this.#state.latency = withFailure(this.#state.latency, this.#elapsedMs(), this.#clock);
+    }
     const members = plan.priorities.find((priority) => priority.includes(this.#at))!;
     const peers = members.map((at) => states[at]!.outlier);
     if (!noteFailure(this.#state.outlier, peers, options, this.#clock)) return;

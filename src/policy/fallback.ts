@@ -6,8 +6,8 @@
  */
 import { Body } from "../body.ts";
 import type { FallbackOptions } from "../config/types.ts";
-import { asEgressError } from "../errors.ts";
-import { EgressResponse, type FieldLines, type Policy } from "../exchange.ts";
+import { asEgressError, type EgressError } from "../errors.ts";
+import { type EgressRequest, EgressResponse, type FieldLines, type Policy } from "../exchange.ts";
 import { withField } from "../http1/fields.ts";
 import { failureCause, giveUp, handOn, isAnswerable } from "./failure-cause.ts";
 
@@ -30,13 +30,20 @@ export function fallbackFields(options: Pick<FallbackOptions, "contentType">): F
 export function fallback(options: FallbackOptions): Policy {
   const fields = fallbackFields(options);
   const bytes = Buffer.from(options.body, "utf8").toString("latin1");
-  return (next) => async (request) => {
-    if (!isAnswerable(request)) return next(request);
-    const outcome = await next(request).catch(asEgressError);
+
+  function answered(request: EgressRequest, outcome: EgressResponse | EgressError): EgressResponse {
     const why = failureCause(request, outcome, options.statuses);
     if (why === null) return handOn(outcome);
     giveUp(request, outcome);
     request.trail.push({ kind: "fallback", why, ageMs: NO_AGE_MS });
     return new EgressResponse(options.status, "", fields, Body.of(bytes));
+  }
+
+  return (next) => (request) => {
+    if (!isAnswerable(request)) return next(request);
+    return next(request).then(
+      (response) => answered(request, response),
+      (error: unknown) => answered(request, asEgressError(error)),
+    );
   };
 }

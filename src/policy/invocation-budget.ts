@@ -11,7 +11,7 @@ import type { Body } from "../body.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { InvocationBudgetOptions } from "../config/types.ts";
 import { EgressError } from "../errors.ts";
-import { type EgressRequest, EgressResponse, type Policy } from "../exchange.ts";
+import { type EgressRequest, EgressResponse, type Policy, type Send } from "../exchange.ts";
 import type { Work } from "../lifecycle.ts";
 import {
   newSpending,
@@ -49,27 +49,30 @@ export function invocationBudget(
     return current;
   }
 
-  /** The account that the call is booked on; `null` for none. Rejects when it does not allow the call. */
-  async function book(request: EgressRequest): Promise<Spending | null> {
-    const bodyBytes = request.body.length ?? 0;
-    const spending = account();
-    if (spending === null) return null;
-    const spent = spendCall(options, spending, bodyBytes);
-    if (spent === null) return spending;
+  /** The account of the next invocation for a call that `spending` does not allow for want of `spent`. Rejects when there is none. */
+  async function bookLater(request: EgressRequest, spending: Spending, spent: SpentPart): Promise<Spending> {
     await sleep(clock, Math.min(WORD_LATE_MS_MAX, request.deadlineMs - clock.now()));
     if (request.cancelled.value !== undefined) throw request.cancelled.value;
     const next = account();
     if (next === null || next === spending) throw refusal(options, request, spent);
-    const spentNow = spendCall(options, next, bodyBytes);
+    const spentNow = spendCall(options, next, request.body.length ?? 0);
     if (spentNow !== null) throw refusal(options, request, spentNow);
     return next;
   }
 
-  return (next) => async (request) => {
-    const spending = await book(request);
-    if (spending === null || options.bytes === 0) return next(request);
+  /** Sends a call that is booked on `spending`. */
+  function send(request: EgressRequest, spending: Spending, next: Send): Promise<EgressResponse> {
+    if (options.bytes === 0) return next(request);
     const meter = new Meter(options, spending, request);
-    return meter.answer(await next(meter.request()));
+    return next(meter.request()).then((response) => meter.answer(response));
+  }
+
+  return (next) => (request) => {
+    const spending = account();
+    if (spending === null) return next(request);
+    const spent = spendCall(options, spending, request.body.length ?? 0);
+    if (spent === null) return send(request, spending, next);
+    return bookLater(request, spending, spent).then((later) => send(request, later, next));
   };
 }
 

@@ -12,7 +12,7 @@ import { superseded } from "./discard.ts";
 import { isDrawn, isMirrorable, mirrorCopy } from "./mirror-copy.ts";
 import { Reading, readAndDrop, readBeside } from "./mirror-reading.ts";
 import { type Answer, sameShape } from "./mirror-shape.ts";
-import { invocationTrace } from "./trace-context.ts";
+import { workTraceReader } from "./split-choice.ts";
 
 /** What this stage is given besides its options and the clock. */
 export interface MirrorSurroundings {
@@ -32,13 +32,13 @@ type MirrorEntry = Extract<TrailEntry, { kind: "mirror" }>;
 /** The stage. */
 export function mirror(options: MirrorOptions, clock: Clock, surroundings: MirrorSurroundings): Policy {
   const { random } = surroundings;
-  const workTraceId = () => invocationTrace(surroundings.workTrace())?.traceId ?? "";
+  const workTraceId = workTraceReader(surroundings.workTrace);
   let running = 0;
   return (next) => (request) => {
     const drawn =
       running < options.concurrencyMax &&
-      isMirrorable(request, options) &&
-      isDrawn(request, workTraceId(), options.percent, random);
+      isDrawn(request, workTraceId(), options.percent, random) &&
+      isMirrorable(request, options);
     if (!drawn) return next(request);
     running += 1;
     const call = new MirroredCall(request, options, clock, () => {

@@ -41,6 +41,9 @@ export type Sign =
   /** Others ended it. */
   | { readonly kind: "none" };
 
+const SUCCESS: Sign = { kind: "success" };
+const NO_SIGN: Sign = { kind: "none" };
+
 /** What the steps read of the options. */
 export type OutlierOptions = Pick<BalanceOptions, "ejectAfter" | "ejectForMs" | "ejectPercentMax">;
 
@@ -62,7 +65,7 @@ export function signOf(
     const { code } = outcome;
     const tookTooLong = code === "DEADLINE_EXCEEDED" || code === "PER_TRY_TIMEOUT";
     if (ERROR_CODES[code].blame !== "upstream" || (outcome === cancelledFor && !tookTooLong)) {
-      return { kind: "none" };
+      return NO_SIGN;
     }
     return { kind: "failure", why: code };
   }
@@ -70,13 +73,13 @@ export function signOf(
   if (grpcStatusOf(outcome.fields) === GRPC_UNAVAILABLE) {
     return { kind: "failure", why: `grpc_status_${GRPC_UNAVAILABLE}` };
   }
-  return { kind: "success" };
+  return SUCCESS;
 }
 
 /** Reads why a response broke off after a good head. A stream that outlives its call's deadline did so through no fault of the endpoint. */
 export function signOfBreak({ code }: EgressError): Sign {
   const broken = ERROR_CODES[code].blame === "upstream" && code !== "DEADLINE_EXCEEDED";
-  return broken ? { kind: "failure", why: code } : { kind: "none" };
+  return broken ? { kind: "failure", why: code } : NO_SIGN;
 }
 
 /** Whether it takes no calls now. */

@@ -7,15 +7,18 @@
 import type { Clock } from "../clock.ts";
 import type { RetryOptions, RoutePolicy } from "../config/types.ts";
 import { asEgressError, EgressError } from "../errors.ts";
-import type { EgressRequest, EgressResponse, Policy } from "../exchange.ts";
+import { type EgressRequest, EgressResponse, type Policy, type Send } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
 import type { Latch } from "../latch.ts";
-import { Attempt } from "./attempt.ts";
+import { Attempt, PerTryTimeout } from "./attempt.ts";
 import { discard, superseded } from "./discard.ts";
 import { ReplayBody } from "./replay.ts";
 import { budgetAllows, newRetryBudget, refillFloor, rewardSuccess, spendRetry } from "./retry-budget.ts";
 import { conditionMet, type FailedAttempt, judge } from "./retry-judge.ts";
 import { signatureEndsMs } from "./signature.ts";
+
+/** What an attempt came to. */
+type Outcome = EgressResponse | EgressError;
 
 /** What this stage reads of a route's policy. */
 export type RetryStageOptions = Pick<RoutePolicy, "retry" | "perTryTimeoutMs">;
@@ -32,47 +35,65 @@ export interface RetrySurroundings {
 export function retry(options: RetryStageOptions, clock: Clock, surroundings: RetrySurroundings): Policy {
   const { retry: rules, perTryTimeoutMs } = options;
   const budget = newRetryBudget(rules.budgetFloor);
+  const timeout = perTryTimeoutMs > 0 ? new PerTryTimeout(perTryTimeoutMs, clock) : null;
 
-  return (next) => async (request) => {
-    const replay = replayOf(request, rules);
-    try {
-      for (let number = 1; ; number++) {
-        const attempt = new Attempt(
-          request,
-          number + hedgesOf(request),
-          replay?.attempt() ?? request.body,
-          clock,
-          perTryTimeoutMs,
-        );
-        const outcome = await next(attempt.request).catch(asEgressError);
-        attempt.headArrived();
-        if (!(outcome instanceof EgressError) && conditionMet(rules, outcome) === null) {
-          rewardSuccess(budget, rules.budgetRatio);
-          return outcome;
-        }
-        refillFloor(budget, rules.budgetFloor, surroundings.workSequence());
-        const verdict = judge(rules, {
-          ...failedAttempt(request, rules, number, outcome, clock),
-          replayable: replay === null || replay.replayable,
-          budgetAllows: budgetAllows(budget),
-          random: surroundings.random,
-        });
-        const { why } = verdict;
-        const failed = attempt.request.attempt;
-        if (verdict.kind === "stop") {
-          if (rules.maxRetries > 0) request.trail.push({ kind: "no_retry", attempt: failed, why });
-          return handOn(outcome);
-        }
-        spendRetry(budget);
-        request.trail.push({ kind: "retry", attempt: failed, why, waitMs: verdict.waitMs });
-        attempt.unlink();
-        await giveUp(outcome, replay, () => pause(clock, verdict.waitMs, request.cancelled));
-        if (replay !== null && replay.failure !== null) return endWith(request, failed, outcome, replay);
-        if (clock.now() >= request.deadlineMs) throw tooLate(request, failed);
+  const wentWell = (outcome: Outcome): outcome is EgressResponse => {
+    if (outcome instanceof EgressError || conditionMet(rules, outcome) !== null) return false;
+    rewardSuccess(budget, rules.budgetRatio);
+    return true;
+  };
+
+  /** All that follows the failure of the first attempt. */
+  const goOn = async (
+    next: Send,
+    request: EgressRequest,
+    replay: ReplayBody | null,
+    first: Attempt,
+    failure: Outcome,
+  ) => {
+    let attempt = first;
+    let outcome = failure;
+    for (let number = 1; ; number++) {
+      refillFloor(budget, rules.budgetFloor, surroundings.workSequence());
+      const verdict = judge(rules, {
+        ...failedAttempt(request, rules, number, outcome, clock),
+        replayable: replay === null || replay.replayable,
+        budgetAllows: budgetAllows(budget),
+        random: surroundings.random,
+      });
+      const { why } = verdict;
+      const failed = attempt.request.attempt;
+      if (verdict.kind === "stop") {
+        if (rules.maxRetries > 0) request.trail.push({ kind: "no_retry", attempt: failed, why });
+        return handOn(outcome);
       }
-    } finally {
-      replay?.release();
+      spendRetry(budget);
+      request.trail.push({ kind: "retry", attempt: failed, why, waitMs: verdict.waitMs });
+      attempt.unlink();
+      await giveUp(outcome, replay, () => pause(clock, verdict.waitMs, request.cancelled));
+      if (replay !== null && replay.failure !== null) return endWith(request, failed, outcome, replay);
+      if (clock.now() >= request.deadlineMs) throw tooLate(request, failed);
+      const body = replay?.attempt() ?? request.body;
+      attempt = new Attempt(request, number + 1 + hedgesOf(request), body, timeout);
+      outcome = await next(attempt.request).catch(asEgressError);
+      attempt.headArrived();
+      if (wentWell(outcome)) return outcome;
     }
+  };
+
+  // Nearly every call goes well at once, and then this is all: the loop is an async function, which costs more than the rest.
+  return (next) => (request) => {
+    const replay = replayOf(request, rules);
+    const attempt = new Attempt(request, 1, replay?.attempt() ?? request.body, timeout);
+    const ended = (result: unknown) => {
+      const outcome = result instanceof EgressResponse ? result : asEgressError(result);
+      attempt.headArrived();
+      if (!wentWell(outcome))
+        return goOn(next, request, replay, attempt, outcome).finally(() => replay?.release());
+      replay?.release();
+      return outcome;
+    };
+    return next(attempt.request).then(ended, ended);
   };
 }
 
@@ -91,7 +112,7 @@ function failedAttempt(
   request: EgressRequest,
   rules: RetryOptions,
   attempt: number,
-  outcome: EgressResponse | EgressError,
+  outcome: Outcome,
   clock: Clock,
 ): Omit<FailedAttempt, "replayable" | "budgetAllows" | "random"> {
   const { method, fields, path } = request;
@@ -109,7 +130,7 @@ function failedAttempt(
   };
 }
 
-function handOn(outcome: EgressResponse | EgressError): EgressResponse {
+function handOn(outcome: Outcome): EgressResponse {
   if (outcome instanceof EgressError) throw outcome;
   return outcome;
 }
@@ -118,7 +139,7 @@ function handOn(outcome: EgressResponse | EgressError): EgressResponse {
 function endWith(
   request: EgressRequest,
   attempt: number,
-  outcome: EgressResponse | EgressError,
+  outcome: Outcome,
   { outgrown, failure }: ReplayBody,
 ): EgressResponse {
   if (!outgrown) throw failure;
@@ -136,11 +157,7 @@ function tooLate({ host, port }: EgressRequest, attempt: number): EgressError {
 }
 
 /** Frees what the failed attempt holds while `wait` runs, so that its connection is back before the next attempt needs one. */
-async function giveUp(
-  outcome: EgressResponse | EgressError,
-  replay: ReplayBody | null,
-  wait: () => Promise<void>,
-): Promise<void> {
+async function giveUp(outcome: Outcome, replay: ReplayBody | null, wait: () => Promise<void>): Promise<void> {
   if (outcome instanceof EgressError) {
     replay?.abandon(outcome);
     return wait();

@@ -8,15 +8,17 @@
 import type { RewriteOptions } from "../config/types.ts";
 import type { EgressRequest, FieldLines, Policy } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
-import { type FieldChange, fieldChanges, rewriteFields } from "./rewrite-fields.ts";
+import { type FieldChange, fieldChanges, fieldRewriter, rewriteFields } from "./rewrite-fields.ts";
 import { rewritePath } from "./rewrite-path.ts";
 import type { SandboxDraw } from "./sandbox-draw.ts";
 import { type SignedParts, signedParts } from "./signed-parts.ts";
 
 const STAGE = "rewrite";
 
+const NOTHING: readonly string[] = [];
+
 /** What leaves in place of a request's own head, and what was left as it is for its signature. */
-export interface Rewritten {
+interface Rewritten {
   readonly path: string;
   readonly fields: FieldLines;
   /** `path`, or names of headers. */
@@ -28,11 +30,11 @@ export function rewrite(options: RewriteOptions, sandbox: SandboxDraw): Policy {
   const draw = (header: string): number => sandbox(`flag ${header}`);
   // Made at once, to find at loading what cannot be written; anew when the sandbox has drawn anew (`sandbox-draw.ts`).
   let drawn = sandbox("");
-  let changes = fieldChanges(options, draw);
-  const changesNow = (): readonly FieldChange[] => {
+  let changes = preparedChanges(options, draw);
+  const changesNow = (): PreparedChanges => {
     if (options.flags.length > 0 && sandbox("") !== drawn) {
       drawn = sandbox("");
-      changes = fieldChanges(options, draw);
+      changes = preparedChanges(options, draw);
     }
     return changes;
   };
@@ -42,20 +44,32 @@ export function rewrite(options: RewriteOptions, sandbox: SandboxDraw): Policy {
     if (left.length > 0 && request.attempt === 1) {
       request.trail.push({ kind: "skipped", stage: STAGE, why: `the signature covers ${left.join(", ")}` });
     }
+    if (path === request.path && fields === request.fields) return next(request);
     return next(request.with({ path, fields }));
   };
 }
 
+/** Changes of fields, and the function that applies all of them. */
+interface PreparedChanges {
+  readonly list: readonly FieldChange[];
+  readonly apply: (fields: FieldLines) => FieldLines;
+}
+
+function preparedChanges(options: RewriteOptions, draw: (header: string) => number): PreparedChanges {
+  const list = fieldChanges(options, draw);
+  return { list, apply: fieldRewriter(list) };
+}
+
 /** The decision for one request. */
-export function rewriteHead(
+function rewriteHead(
   { path, fields }: Pick<EgressRequest, "path" | "fields">,
   { pathPrefix, pathReplacement }: Pick<RewriteOptions, "pathPrefix" | "pathReplacement">,
-  changes: readonly FieldChange[],
+  { list, apply }: PreparedChanges,
 ): Rewritten {
   const rewritten = rewritePath(path, pathPrefix, pathReplacement);
   const signed = signedParts(fields, path);
-  if (signed === null) return { path: rewritten, fields: rewriteFields(fields, changes), left: [] };
-  return rewriteSigned(path, rewritten, fields, changes, signed);
+  if (signed === null) return { path: rewritten, fields: apply(fields), left: NOTHING };
+  return rewriteSigned(path, rewritten, fields, list, signed);
 }
 
 function rewriteSigned(

@@ -11,9 +11,8 @@ import type { EgressRequest, Policy } from "../exchange.ts";
 import { fieldValue } from "../http1/fields.ts";
 import type { SandboxDraw } from "./sandbox-draw.ts";
 import { signedParts } from "./signed-parts.ts";
-import { chooseSplit, traceKey } from "./split-choice.ts";
+import { chooseSplit, traceKey, workTraceReader } from "./split-choice.ts";
 import { stickyPoint } from "./sticky-hash.ts";
-import { invocationTrace } from "./trace-context.ts";
 
 /** What this stage is given besides its options. */
 export interface SplitSurroundings {
@@ -51,8 +50,8 @@ function pointBy(
 ): (request: EgressRequest) => number {
   if (sticky === "sandbox") return () => sandbox(STAGE);
   if (sticky === "trace") {
-    const workTraceId = lastTraceId();
-    return ({ fields }) => pointOr(traceKey(fields, workTraceId(workTrace())), random);
+    const workTraceId = workTraceReader(workTrace);
+    return ({ fields }) => pointOr(traceKey(fields, workTraceId()), random);
   }
   if (sticky.startsWith("header:")) {
     const name = sticky.slice("header:".length).toLowerCase();
@@ -62,16 +61,3 @@ function pointBy(
 }
 
 const pointOr = (key: string, random: () => number): number => (key === "" ? random() : stickyPoint(key));
-
-/** The id in an invocation's trace, read once for each invocation. */
-function lastTraceId(): (trace: string) => string {
-  let read = "";
-  let id = "";
-  return (trace) => {
-    if (trace !== read) {
-      read = trace;
-      id = invocationTrace(trace)?.traceId ?? "";
-    }
-    return id;
-  };
-}

@@ -7,16 +7,19 @@ export type CacheDirectives = ReadonlyMap<string, string>;
 
 const DIRECTIVE = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g;
 
-const NONE: CacheDirectives = new Map();
+/** Those of a head without the field. */
+export const NO_DIRECTIVES: CacheDirectives = new Map();
 
 /** The directives of a head. */
 export function cacheDirectives(fields: FieldLines): CacheDirectives {
   const values = fieldValues(fields, "cache-control");
-  if (values.length === 0) return NONE;
+  if (values.length === 0) return NO_DIRECTIVES;
+  const text = values.length === 1 ? values[0]! : values.join(",");
   const directives = new Map<string, string>();
-  for (const [, name, quoted, token] of values.join(",").matchAll(DIRECTIVE)) {
-    const key = name!.toLowerCase();
-    if (!directives.has(key)) directives.set(key, quoted ?? token ?? "");
+  // Not `matchAll`, which takes half as long again. The expression begins anew: it has always been run to the end of a text.
+  for (let parts = DIRECTIVE.exec(text); parts !== null; parts = DIRECTIVE.exec(text)) {
+    const key = parts[1]!.toLowerCase();
+    if (!directives.has(key)) directives.set(key, parts[2] ?? parts[3] ?? "");
   }
   return directives;
 }

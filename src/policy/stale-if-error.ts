@@ -17,6 +17,7 @@ import { SERVED_FIELD } from "./fallback.ts";
 import {
   invalidates,
   isKeepable,
+  isSafe,
   keepingOf,
   mayServe,
   STALE_IF_STATUSES,
@@ -40,7 +41,7 @@ export function staleIfError(options: StaleOptions, clock: Clock): Policy {
 
   /** What may stand in for a failed answer to `request`, if anything. */
   function standIn(request: EgressRequest, why: string): EgressResponse | null {
-    const kept = store.get(staleKey(request));
+    const kept = store.empty ? undefined : store.get(staleKey(request));
     if (kept === undefined) return null;
     const ageMs = ageNowMs(kept, clock);
     if (!mayServe(kept.keeping, ageMs, request)) return null;
@@ -50,11 +51,11 @@ export function staleIfError(options: StaleOptions, clock: Clock): Policy {
 
   /** Keeps what may be kept of an answer; returns it as it is to be handed on. */
   function keep(request: EgressRequest, response: EgressResponse): EgressResponse {
-    const key = staleKey(request);
+    if (supersedes(response.status)) forget(request);
     const keeping = keepingOf(request, response, options.maxAgeMs, clock.wall());
-    if (supersedes(response.status)) store.forget(key);
     const { body, reason, fields } = response;
     if (keeping === null || (body.length ?? 0) > options.bodyBytesMax) return response;
+    const key = staleKey(request);
     const answer = { keeping, reason, fields, nowMs: clock.now(), wallMs: clock.wall() };
     const keepBody = (text: string) => store.keep(key, { ...answer, body: text });
     if (body.whole === null) return withBody(response, collected(body, store, keepBody));
@@ -62,21 +63,31 @@ export function staleIfError(options: StaleOptions, clock: Clock): Policy {
     return response;
   }
 
-  return (next) => async (request) => {
-    if (!isKeepable(request)) {
-      const response = await next(request);
-      if (invalidates(request.method, response.status)) store.forget(staleKey(request));
-      return response;
-    }
-    const outcome = await next(request).catch(asEgressError);
+  function forget(request: EgressRequest): void {
+    if (!store.empty) store.forget(staleKey(request));
+  }
+
+  function answered(request: EgressRequest, outcome: EgressResponse | EgressError): EgressResponse {
     const why = failureCause(request, outcome, STALE_IF_STATUSES);
-    if (why !== null) {
-      const served = standIn(request, why);
-      if (served === null) return handOn(outcome);
-      giveUp(request, outcome);
-      return served;
+    if (why === null) return outcome instanceof EgressError ? handOn(outcome) : keep(request, outcome);
+    const served = standIn(request, why);
+    if (served === null) return handOn(outcome);
+    giveUp(request, outcome);
+    return served;
+  }
+
+  return (next) => (request) => {
+    if (isKeepable(request)) {
+      return next(request).then(
+        (response) => answered(request, response),
+        (error: unknown) => answered(request, asEgressError(error)),
+      );
     }
-    return outcome instanceof EgressError ? handOn(outcome) : keep(request, outcome);
+    if (isSafe(request.method)) return next(request);
+    return next(request).then((response) => {
+      if (invalidates(request.method, response.status)) forget(request);
+      return response;
+    });
   };
 }
 

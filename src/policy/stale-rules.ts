@@ -7,7 +7,7 @@ import type { EgressRequest, EgressResponse, FieldLines } from "../exchange.ts";
 import { fieldFinder, fieldValue, fieldValues } from "../http1/fields.ts";
 import { parseHttpDate } from "./http-date.ts";
 import { signedHeaders } from "./signature.ts";
-import { type CacheDirectives, cacheDirectives, directiveMs } from "./stale-directives.ts";
+import { type CacheDirectives, cacheDirectives, directiveMs, NO_DIRECTIVES } from "./stale-directives.ts";
 
 /** Statuses that are an error for stale-if-error (RFC 5861 §4). */
 export const STALE_IF_STATUSES: readonly number[] = [500, 502, 503, 504];
@@ -31,14 +31,14 @@ export interface SelectingField {
 }
 
 /** A request with one of these asks for something of its own: a user's answer, a part, or an answer only if something holds. */
-const findOwn = fieldFinder([
-  "authorization",
-  "cookie",
-  "range",
-  "if-match",
-  "if-unmodified-since",
-  "if-range",
-]);
+const OWN = ["authorization", "cookie", "range", "if-match", "if-unmodified-since", "if-range"];
+
+/** The bits of `OWN`, and behind them that of Cache-Control, which has to be read. */
+const findOwnOrCacheControl = fieldFinder([...OWN, "cache-control"]);
+const CACHE_CONTROL = 1 << OWN.length;
+
+const findSetCookieAndCacheControl = fieldFinder(["set-cookie", "cache-control"]);
+const SET_COOKIE = 1;
 
 /** Chooses an answer without being named in Vary: many APIs know their callers by it. */
 const ALWAYS_SELECTING = ["x-api-key"];
@@ -47,8 +47,10 @@ const ALWAYS_SELECTING = ["x-api-key"];
 export function isKeepable(request: EgressRequest): boolean {
   const { method, upgrade, body, fields, path } = request;
   if (method !== "GET" || upgrade !== "" || body.whole !== "") return false;
-  if (findOwn(fields) !== 0 || signedHeaders(fields, path) !== "") return false;
-  return !cacheDirectives(fields).has("no-store");
+  const found = findOwnOrCacheControl(fields);
+  if ((found & ~CACHE_CONTROL) !== 0) return false;
+  if (signedHeaders(fields, path) !== "") return false;
+  return found === 0 || !cacheDirectives(fields).has("no-store");
 }
 
 /** One answer for each: the target in full. */
@@ -68,8 +70,10 @@ export function keepingOf(
   wallMs: number,
 ): Keeping | null {
   const { status, fields } = response;
-  if (status !== 200 || fieldValue(fields, "set-cookie") !== undefined) return null;
-  const directives = cacheDirectives(fields);
+  if (status !== 200) return null;
+  const found = findSetCookieAndCacheControl(fields);
+  if ((found & SET_COOKIE) !== 0) return null;
+  const directives = found === 0 ? NO_DIRECTIVES : cacheDirectives(fields);
   if (directives.has("no-store") || directives.has("private") || directives.has("no-cache")) return null;
   const selecting = selectingFields(request.fields, fields);
   if (selecting === null) return null;
@@ -86,6 +90,11 @@ export function supersedes(status: number): boolean {
 
 /** Methods that change nothing at the target (RFC 9110 §9.2.1). */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"]);
+
+/** Whether no answer to it can make what is kept invalid. */
+export function isSafe(method: string): boolean {
+  return SAFE.has(method);
+}
 
 /** Whether an exchange makes what is kept for its target invalid (RFC 9111 §4.4): an unsafe method that did not fail. */
 export function invalidates(method: string, status: number): boolean {

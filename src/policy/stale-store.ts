@@ -43,6 +43,11 @@ export class StaleStore {
     return this.#bytes;
   }
 
+  /** Whether nothing is kept; then no key is worth being put together. */
+  get empty(): boolean {
+    return this.#answers.size === 0;
+  }
+
   get(key: string): StaleAnswer | undefined {
     return this.#answers.get(key);
   }

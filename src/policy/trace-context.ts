@@ -51,15 +51,14 @@ export function traceContext(formats: TraceFormats, random: RandomSource, workTr
       invocation = invocationTrace(trace);
     }
     const spanId = random.spanId();
-    const beginTrace = () => earlierTraceId(request) ?? random.traceId();
-    const { traceId, fields } = withSpan(formats, request, spanId, invocation, beginTrace);
+    const { traceId, fields } = withSpan(formats, request, spanId, invocation, random);
     request.trail.push({ kind: "trace", traceId, spanId });
     return next(request.with({ fields }));
   };
 }
 
 /** The trace that an earlier attempt of the call is in. */
-function earlierTraceId(request: EgressRequest): string | undefined {
+function earlierTraceId(request: Pick<EgressRequest, "attempt" | "trail">): string | undefined {
   if (request.attempt === 1) return undefined;
   return request.trail.find((entry) => entry.kind === "trace")?.traceId;
 }
@@ -82,15 +81,17 @@ function xrayOrigin(value: string): TraceOrigin | null {
 
 /**
  * The fields of `request` with `spanId` as the parent of what the upstream does, and the trace that the span is in: that of the
- * application's `traceparent`, else of its X-Amzn-Trace-Id, else the invocation's, else a new one.
+ * application's `traceparent`, else of its X-Amzn-Trace-Id, else the invocation's, else the one of the call's earlier attempts, else a
+ * new one.
  */
 export function withSpan(
   formats: TraceFormats,
-  { fields, path }: Pick<EgressRequest, "fields" | "path">,
+  request: Pick<EgressRequest, "fields" | "path" | "attempt" | "trail">,
   spanId: string,
   invocation: InvocationTrace | null,
-  newTraceId: () => string,
+  random: Pick<RandomSource, "traceId">,
 ): { readonly traceId: string; readonly fields: FieldLines } {
+  const { fields, path } = request;
   const carried = carriesTrace(fields);
   const parents = carried ? fieldValues(fields, "traceparent") : [];
   // Two of them are as invalid as a malformed one (§4.3).
@@ -98,7 +99,10 @@ export function withSpan(
   const xray = carried ? fieldValue(fields, "x-amzn-trace-id") : undefined;
   const origin: TraceOrigin = parent ??
     (xray === undefined ? null : xrayOrigin(xray)) ??
-    invocation ?? { traceId: newTraceId(), flags: SAMPLED | RANDOM_TRACE_ID };
+    invocation ?? {
+      traceId: earlierTraceId(request) ?? random.traceId(),
+      flags: SAMPLED | RANDOM_TRACE_ID,
+    };
   const signed = signedHeaders(fields, path);
   let out = fields;
   if (formats.includes("tracecontext") && !isSigned(signed, "traceparent")) {

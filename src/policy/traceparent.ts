@@ -27,7 +27,10 @@ export function parseTraceparent(value: string): Traceparent | null {
   return { traceId: parts[2]!, parentId: parts[3]!, flags };
 }
 
+/** The end of a value, by its flags: ready-made, since each piece that is joined costs every call. */
+const FLAGS = ["-00", "-01", "-02", "-03"];
+
 /** Writes a value of version 00, the one that this proxy implements. `flags` are those of this file. */
 export function formatTraceparent(traceId: string, spanId: string, flags: number): string {
-  return `00-${traceId}-${spanId}-0${flags}`;
+  return `00-${traceId}-${spanId}${FLAGS[flags]}`;
 }

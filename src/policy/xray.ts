@@ -29,7 +29,7 @@ export function parseXray(value: string): XrayTrace | null {
 
 /** Writes a value of its own. */
 export function formatXray(traceId: string, spanId: string, sampled: boolean): string {
-  return `${formatRoot(traceId)};Parent=${spanId};Sampled=${sampled ? 1 : 0}`;
+  return `${formatRoot(traceId)};Parent=${spanId}${sampled ? ";Sampled=1" : ";Sampled=0"}`;
 }
 
 /** A value cut open where its Parent stands: `before`, a span id and `after` make a value again. */

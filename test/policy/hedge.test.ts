@@ -14,10 +14,19 @@ describe("a call that is answered before the delay", () => {
     const sent = watch(send(request));
     await clock.advance(49);
     expect(sent.value).toBe(ok);
-    expect(clock.untilNext()).toBeNull();
     await clock.advance(1000);
+    expect(clock.untilNext()).toBeNull();
     expect(upstream.requests).toHaveLength(1);
     expect(trailOf(request)).toEqual([]);
+  });
+
+  test("has its timer in common with the calls behind it", async () => {
+    const { clock, send } = stage([slow(20)]);
+    for (const untilNextMs of [30, 10]) {
+      watch(send(call()));
+      await clock.advance(20);
+      expect(clock.untilNext()).toBe(untilNextMs);
+    }
   });
 
   test("with a failure is the retry's business, not a second copy's", async () => {

@@ -57,7 +57,9 @@ describe("per_try_timeout", () => {
     first.cancelled.fire(gone);
     await waiting.clock.advance(0);
     expect(sent.error).toBe(gone);
+    await waiting.clock.advance(50);
     expect(waiting.clock.untilNext()).toBeNull();
+    expect(waiting.upstream.requests[0]?.cancelled.value).toBe(gone);
 
     const streaming = stage([ok], bounded());
     const second = call();
