@@ -1,6 +1,6 @@
 /**
  * Reading and editing `FieldLines`, the validated field lines of a head. Pure string work: values that nobody asks for are never cut out.
- * Names are given in lower case.
+ * Names are given in lower case. A line ends at its LF: there is no other in it, and one character is found faster than two.
  */
 import type { FieldLines } from "../exchange.ts";
 
@@ -23,7 +23,7 @@ function lineOf(fields: FieldLines, name: string, from: number): number {
   let at = from;
   while (at < fields.length) {
     if (fields.charCodeAt(at + name.length) === COLON && nameAt(fields, at, name)) return at;
-    at = fields.indexOf("\r\n", at) + 2;
+    at = fields.indexOf("\n", at) + 1;
   }
   return -1;
 }
@@ -57,7 +57,7 @@ export function fieldValues(fields: FieldLines, name: string): string[] {
   const values: string[] = [];
   for (let line = lineOf(fields, name, 0); line >= 0; ) {
     values.push(valueAt(fields, name, line));
-    line = lineOf(fields, name, fields.indexOf("\r\n", line) + 2);
+    line = lineOf(fields, name, fields.indexOf("\n", line) + 1);
   }
   return values;
 }
@@ -66,7 +66,7 @@ export function fieldValues(fields: FieldLines, name: string): string[] {
 export function withoutField(fields: FieldLines, name: string): FieldLines {
   let rest = fields;
   for (let line = lineOf(rest, name, 0); line >= 0; line = lineOf(rest, name, line)) {
-    rest = rest.slice(0, line) + rest.slice(rest.indexOf("\r\n", line) + 2);
+    rest = rest.slice(0, line) + rest.slice(rest.indexOf("\n", line) + 1);
   }
   return rest;
 }
@@ -76,7 +76,7 @@ export function withoutFields(fields: FieldLines, names: ReadonlySet<string>): F
   let kept = "";
   let keepFrom = 0;
   for (let line = 0; line < fields.length; ) {
-    const next = fields.indexOf("\r\n", line) + 2;
+    const next = fields.indexOf("\n", line) + 1;
     if (names.has(fields.slice(line, fields.indexOf(":", line)).toLowerCase())) {
       kept += fields.slice(keepFrom, line);
       keepFrom = next;
@@ -110,7 +110,7 @@ export function fieldFinder(names: readonly string[]): (fields: FieldLines) => n
       if (candidates !== undefined) {
         for (const { name, bit } of candidates) if (nameAt(fields, at, name)) found |= bit;
       }
-      at = fields.indexOf("\r\n", colon) + 2;
+      at = fields.indexOf("\n", colon) + 1;
     }
     return found;
   };

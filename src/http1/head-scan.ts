@@ -118,7 +118,7 @@ export function scanFields(text: string, at: number, end: number, countMax: numb
   for (let line = at; line < end; ) {
     if (++hop.count > countMax) return { kind: "too_many", why: `more than ${countMax} header fields` };
     const colon = text.indexOf(":", line);
-    const next = text.indexOf("\r\n", colon) + 2;
+    const next = text.indexOf("\n", colon) + 1;
     const field = hopField(text, line, colon);
     if (field === "trailer") hop.announcesTrailers = true;
     else if (field !== null) {

@@ -47,13 +47,19 @@ export class RandomPool implements RandomSource {
   }
 
   fraction(): number {
-    return Number.parseInt(this.#take(8), 16) / 2 ** 32;
+    this.#advance(8);
+    return this.#bytes!.readUInt32BE(this.#at / 2 - 4) / 2 ** 32;
   }
 
   #take(digits: number): string {
+    this.#advance(digits);
+    return this.#digits.slice(this.#at - digits, this.#at);
+  }
+
+  /** Moves behind the next `digits`, which are two for each byte. */
+  #advance(digits: number): void {
     if (this.#at + digits > this.#digits.length || this.#filledIn !== this.#epoch()) this.#refill();
     this.#at += digits;
-    return this.#digits.slice(this.#at - digits, this.#at);
   }
 
   #refill(): void {

@@ -132,7 +132,7 @@ const X = 120;
 
 /** Whether any field of a trace is there. One walk that looks at first letters: most calls have none, and this is every call's way. */
 function carriesTrace(fields: FieldLines): boolean {
-  for (let at = 0; at < fields.length; at = fields.indexOf("\r\n", at) + 2) {
+  for (let at = 0; at < fields.length; at = fields.indexOf("\n", at) + 1) {
     const initial = fields.charCodeAt(at) | LOWER_CASE;
     if (initial === T && (nameAt(fields, at, "traceparent:") || nameAt(fields, at, "tracestate:")))
       return true;
