@@ -15,11 +15,7 @@ import type { Subject } from "./subject.ts";
 export const program = fileURLToPath(new URL("../../dist/outrider.js", import.meta.url));
 
 /** The flags of the launcher: a small young generation and its collector on one thread cost less CPU and memory. */
-export const v8Flags = [
-  "--max-semi-space-size=4",
-  "--single-threaded-gc",
-  "--no-allocation-site-pretenuring",
-];
+export const v8Flags = ["--max-semi-space-size=4", "--single-threaded-gc"];
 
 /** The subject `outrider`. */
 export function outrider(): Subject {

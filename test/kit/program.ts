@@ -22,7 +22,7 @@ export interface Program extends AsyncDisposable {
 
 const OUTRIDER = fileURLToPath(new URL("../../dist/outrider.js", import.meta.url));
 /** The V8 flags that the layer sets: they decide how much garbage may pile up. */
-const V8_FLAGS = ["--max-semi-space-size=4", "--single-threaded-gc", "--no-allocation-site-pretenuring"];
+const V8_FLAGS = ["--max-semi-space-size=4", "--single-threaded-gc"];
 
 /** What `startProgram` may be told. */
 export interface ProgramOptions {
