@@ -74,6 +74,23 @@ export interface AttemptFacts {
   error: EgressError | null;
 }
 
+/** The facts of a try that begins at `startedMs` and has come to nothing yet. */
+export function newAttempt(number: number, startedMs: number): AttemptFacts {
+  return {
+    number,
+    startedMs,
+    reused: false,
+    replayed: false,
+    resolvedMs: 0,
+    connectedMs: 0,
+    securedMs: 0,
+    firstByteMs: 0,
+    address: "",
+    status: 0,
+    error: null,
+  };
+}
+
 /** How a call ended. `error` is null when every byte of a response passed, whatever its status. */
 export interface Outcome {
   readonly error: EgressError | null;

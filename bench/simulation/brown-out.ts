@@ -9,7 +9,13 @@
 
 import { Body } from "../../src/body.ts";
 import type { Clock } from "../../src/clock.ts";
-import { type AttemptFacts, type EgressRequest, EgressResponse, type Send } from "../../src/exchange.ts";
+import {
+  type AttemptFacts,
+  type EgressRequest,
+  EgressResponse,
+  newAttempt,
+  type Send,
+} from "../../src/exchange.ts";
 
 /** How the upstream does at one moment. */
 export interface Health {
@@ -47,20 +53,6 @@ export function healthAt(brownOut: BrownOut, nowMs: number): Health {
     errorRatio: sick.errorRatio + (healthy.errorRatio - sick.errorRatio) * warmth,
   };
 }
-
-const NOT_YET: AttemptFacts = {
-  number: 1,
-  startedMs: 0,
-  reused: true,
-  replayed: false,
-  resolvedMs: 0,
-  connectedMs: 0,
-  securedMs: 0,
-  firstByteMs: 0,
-  address: "",
-  status: 0,
-  error: null,
-};
 
 /** See the file's header. */
 export class BrownOutUpstream {
@@ -104,7 +96,7 @@ export class BrownOutUpstream {
     const nowMs = this.#clock.now();
     const second = Math.floor(nowMs / 1000);
     this.arrivedBySecond[second] = (this.arrivedBySecond[second] ?? 0) + 1;
-    const facts: AttemptFacts = { ...NOT_YET, number: request.attempt, startedMs: nowMs };
+    const facts = { ...newAttempt(request.attempt, nowMs), reused: true };
     request.trail.push({ kind: "attempt", attempt: facts });
     return facts;
   }

@@ -8,6 +8,7 @@ import {
   type EgressRequest,
   EgressResponse,
   type FieldLines,
+  newAttempt,
   type Send,
 } from "../exchange.ts";
 import type { ConnectionParts, Connections } from "./connections.ts";
@@ -93,7 +94,7 @@ export class Upstream {
       const nowMs = this.#clock.now();
       // The one place that every attempt passes: after a freeze a timer may have let one go that had waited past its deadline.
       if (nowMs >= request.deadlineMs) return Promise.reject(tooLate());
-      const facts = newAttempt(request, nowMs);
+      const facts = newAttempt(request.attempt, nowMs);
       request.trail.push({ kind: "attempt", attempt: facts });
       if (request.method === "CONNECT") return this.#tunnel(reach, request, facts);
       const spoken = spokenTo(reach.httpVersion, request);
@@ -150,20 +151,4 @@ function tooLate(): EgressError {
   const error = new EgressError("DEADLINE_EXCEEDED", "the call's turn came when its deadline had passed");
   error.reached = "unsent";
   return error;
-}
-
-function newAttempt(request: EgressRequest, nowMs: number): AttemptFacts {
-  return {
-    number: request.attempt,
-    startedMs: nowMs,
-    reused: false,
-    replayed: false,
-    resolvedMs: 0,
-    connectedMs: 0,
-    securedMs: 0,
-    firstByteMs: 0,
-    address: "",
-    status: 0,
-    error: null,
-  };
 }

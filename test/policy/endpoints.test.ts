@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { VirtualClock } from "../../src/clock.ts";
 import type { BalanceOptions, Endpoint } from "../../src/config/types.ts";
 import type { EgressError } from "../../src/errors.ts";
-import { compose, type EgressRequest, type Send } from "../../src/exchange.ts";
+import { compose, type EgressRequest, newAttempt, type Send } from "../../src/exchange.ts";
 import { endpointSet, endpointSets, endpoints } from "../../src/policy/endpoints.ts";
 import { retry } from "../../src/policy/retry.ts";
 import {
@@ -196,19 +196,7 @@ describe("failures", () => {
       const error = request.address!.host === "a" ? failure("UPSTREAM_ABORTED") : null;
       request.trail.push({
         kind: "attempt",
-        attempt: {
-          number: request.attempt,
-          startedMs: 0,
-          reused: false,
-          replayed: false,
-          resolvedMs: 0,
-          connectedMs: 0,
-          securedMs: 0,
-          firstByteMs: 0,
-          address: "",
-          status: 200,
-          error,
-        },
+        attempt: { ...newAttempt(request.attempt, 0), status: 200, error },
       });
       return answer();
     });

@@ -7,6 +7,7 @@ import {
   type AttemptFacts,
   EgressRequest,
   EgressResponse,
+  newAttempt,
   type RequestParts,
   type Send,
   type TrailEntry,
@@ -40,23 +41,7 @@ export function aRequest(
 }
 
 export function anAttempt(facts: Partial<AttemptFacts> = {}): TrailEntry {
-  return {
-    kind: "attempt",
-    attempt: {
-      number: 1,
-      startedMs: 0,
-      reused: false,
-      replayed: false,
-      resolvedMs: 0,
-      connectedMs: 0,
-      securedMs: 0,
-      firstByteMs: 0,
-      address: "",
-      status: 0,
-      error: null,
-      ...facts,
-    },
-  };
+  return { kind: "attempt", attempt: { ...newAttempt(1, 0), ...facts } };
 }
 
 export function aResponse(status = 200, body = ""): EgressResponse {

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { EgressError } from "../../src/errors.ts";
-import { type AttemptFacts, EgressRequest } from "../../src/exchange.ts";
+import { type AttemptFacts, EgressRequest, newAttempt } from "../../src/exchange.ts";
 import { SharedDial } from "../../src/upstream/shared-dial.ts";
 
 const socket = {} as Socket;
@@ -9,19 +9,7 @@ const socket = {} as Socket;
 const request = (): EgressRequest =>
   new EgressRequest({ method: "GET", scheme: "http", host: "a", port: 80, path: "/", fields: "" });
 
-const facts = (): AttemptFacts => ({
-  number: 1,
-  startedMs: 0,
-  reused: false,
-  replayed: false,
-  resolvedMs: 0,
-  connectedMs: 0,
-  securedMs: 0,
-  firstByteMs: 0,
-  address: "",
-  status: 0,
-  error: null,
-});
+const facts = (): AttemptFacts => newAttempt(1, 0);
 
 const reason = (): EgressError => new EgressError("CLIENT_GONE", "test");
 
